@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Fills submission queue entries: one io_uring_prep_* for each operation in use.
+ *
+ * Names, arguments and results are liburing's; tests/ring/test_abi.py compares the
+ * bytes. None of them writes user_data: that belongs to whoever owns the operation.
+ */
+#ifndef URING_PREP_H
+#define URING_PREP_H
+
+#include <string.h>
+
+#include "uring_abi.h"
+
+static inline void io_uring_prep_rw(int op, struct io_uring_sqe *sqe, int fd,
+				    const void *addr, unsigned len, uint64_t offset)
+{
+	/* Entries are reused: whatever the last operation left must not speak. */
+	memset(sqe, 0, sizeof(*sqe));
+	sqe->opcode = (uint8_t)op;
+	sqe->fd = fd;
+	sqe->off = offset;
+	sqe->addr = (uint64_t)(uintptr_t)addr;
+	sqe->len = len;
+}
+
+static inline void io_uring_sqe_set_data64(struct io_uring_sqe *sqe, uint64_t data)
+{
+	sqe->user_data = data;
+}
+
+static inline void io_uring_prep_nop(struct io_uring_sqe *sqe)
+{
+	io_uring_prep_rw(IORING_OP_NOP, sqe, -1, NULL, 0, 0);
+}
+
+/* The mask is stored as the kernel reads it: 32 bits, whose halves change places
+ * on a big-endian machine since the field once had 16. */
+static inline void io_uring_prep_poll_add(struct io_uring_sqe *sqe, int fd,
+					  unsigned poll_mask)
+{
+	io_uring_prep_rw(IORING_OP_POLL_ADD, sqe, fd, NULL, 0, 0);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+	poll_mask = (poll_mask << 16) | (poll_mask >> 16);
+#endif
+	sqe->poll32_events = poll_mask;
+}
+
+/* End the request whose user_data is given. Never by descriptor: a number may have
+ * been closed and reused, and the kernel would search every request in flight. */
+static inline void io_uring_prep_cancel64(struct io_uring_sqe *sqe,
+					  uint64_t user_data, int flags)
+{
+	io_uring_prep_rw(IORING_OP_ASYNC_CANCEL, sqe, -1, NULL, 0, 0);
+	sqe->addr = user_data;
+	sqe->cancel_flags = (uint32_t)flags;
+}
+
+static inline void io_uring_prep_read(struct io_uring_sqe *sqe, int fd, void *buf,
+				      unsigned nbytes, uint64_t offset)
+{
+	io_uring_prep_rw(IORING_OP_READ, sqe, fd, buf, nbytes, offset);
+}
+
+static inline void io_uring_prep_recv(struct io_uring_sqe *sqe, int sockfd,
+				      void *buf, size_t len, int flags)
+{
+	io_uring_prep_rw(IORING_OP_RECV, sqe, sockfd, buf, (unsigned)len, 0);
+	sqe->msg_flags = (uint32_t)flags;
+}
+
+static inline void io_uring_prep_recv_multishot(struct io_uring_sqe *sqe, int sockfd,
+						void *buf, size_t len, int flags)
+{
+	io_uring_prep_recv(sqe, sockfd, buf, len, flags);
+	sqe->ioprio |= IORING_RECV_MULTISHOT;
+}
+
+struct sockaddr;
+
+static inline void io_uring_prep_accept(struct io_uring_sqe *sqe, int fd,
+					struct sockaddr *addr, void *addrlen,
+					int flags)
+{
+	io_uring_prep_rw(IORING_OP_ACCEPT, sqe, fd, addr, 0,
+			 (uint64_t)(uintptr_t)addrlen);
+	sqe->accept_flags = (uint32_t)flags;
+}
+
+static inline void io_uring_prep_multishot_accept(struct io_uring_sqe *sqe, int fd,
+						  struct sockaddr *addr,
+						  void *addrlen, int flags)
+{
+	io_uring_prep_accept(sqe, fd, addr, addrlen, flags);
+	sqe->ioprio |= IORING_ACCEPT_MULTISHOT;
+}
+
+#endif

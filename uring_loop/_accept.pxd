@@ -1,0 +1,17 @@
+from uring_loop._loop cimport LoopCore
+from uring_loop._ring cimport Operation
+
+
+cdef class AcceptOperation(Operation):
+    cdef LoopCore loop
+    cdef object sock
+    cdef object protocol_factory
+    cdef object server
+    cdef object context
+    cdef dict serving
+    cdef int fd
+    cdef bint wanted
+
+    cdef int accepted(self, int fd) except -1
+    cdef int make_transport(self, conn) except -1
+    cdef int failed(self, int res) except -1

@@ -1,0 +1,146 @@
+"""The listener: connections come as completions of one multishot accept.
+
+When it ends (no IORING_CQE_F_MORE) it is armed again, after a pause if the process or
+the system is out of descriptors or memory. A listening socket may be closed only after
+the accept has ended, or the kernel goes on accepting.
+"""
+
+cimport cython
+from cpython.object cimport PyObject
+from libc.errno cimport (
+    EAGAIN, ECONNABORTED, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM)
+
+import contextvars
+import os
+import socket
+from asyncio import constants, trsock
+
+from uring_loop._loop cimport LoopCore
+from uring_loop._ring cimport Operation, os_error
+from uring_loop._stream cimport StreamTransport
+from uring_loop._uapi cimport (
+    ECANCELED, io_uring_prep_multishot_accept, io_uring_sqe)
+
+cdef extern from "<sys/socket.h>":
+    int SOCK_CLOEXEC
+
+cdef tuple SHORT_OF = (-EMFILE, -ENFILE, -ENOBUFS, -ENOMEM)
+cdef tuple PASSING = (-EAGAIN, -EINTR, -ECONNABORTED)
+
+
+@cython.final
+cdef class AcceptOperation(Operation):
+    """Multishot accept of one listening socket, and what it makes of connections.
+
+    `serving` holds the arguments of BaseSelectorEventLoop._start_serving by name.
+    """
+
+    def __cinit__(self, LoopCore loop not None, sock, protocol_factory, server,
+                  dict serving not None):
+        self.loop = loop
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.protocol_factory = protocol_factory
+        self.server = server
+        self.serving = serving
+        self.context = contextvars.copy_context()
+        self.wanted = True
+
+    cdef int prepare(self, io_uring_sqe *sqe) except -1:
+        # No address: one memory for many completions would be overwritten.
+        io_uring_prep_multishot_accept(sqe, self.fd, NULL, NULL, SOCK_CLOEXEC)
+        return 0
+
+    cdef int complete(self, int res, unsigned flags) except -1:
+        if not self.wanted or self.loop._closed:
+            if res >= 0:
+                # As if it had still been in the backlog of the closed listener.
+                os.close(res)
+            return 0
+        if res >= 0:
+            self.accepted(res)
+        elif res != -ECANCELED and res not in PASSING:
+            self.failed(res)
+        if self.wanted and not self.in_flight and (res >= 0 or res in PASSING):
+            self.loop.ring.prepare(self)
+        return 0
+
+    def start(self):
+        if self.wanted and not self.in_flight and not self.loop._closed:
+            self.loop.ring.prepare(self)
+
+    def stop(self):
+        """Accept no more. Submitted at once, so that the socket can be closed."""
+        self.wanted = False
+        if self.in_flight and not self.loop._closed:
+            self.loop.ring.cancel(self)
+            self.loop.flush_ring()
+
+    cdef int accepted(self, int fd) except -1:
+        try:
+            conn = socket.socket(
+                self.sock.family, self.sock.type, self.sock.proto, fileno=fd)
+            conn.setblocking(False)
+        except OSError as exc:
+            # Reset before we looked at it.
+            self.report("Error on transport creation for incoming connection", exc)
+            return 0
+        # Each connection has a context of its own, as the task that asyncio makes
+        # for it would.
+        self.context.copy().run(self._connect, conn)
+        return 0
+
+    def _connect(self, conn):
+        if self.serving["sslcontext"] is None:
+            self.make_transport(conn)
+            return
+        serving = dict(self.serving)
+        del serving["backlog"]
+        self.loop.create_task(self.loop._accept_connection2(
+            self.protocol_factory, conn, {}, server=self.server, **serving))
+
+    cdef int make_transport(self, conn) except -1:
+        protocol = None
+        try:
+            protocol = self.protocol_factory()
+            StreamTransport(self.loop, conn, protocol, None, None, self.server)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            conn.close()
+            if self.loop._debug:
+                context = {
+                    "message":
+                        "Error on transport creation for incoming connection",
+                    "exception": exc,
+                }
+                if protocol is not None:
+                    context["protocol"] = protocol
+                self.loop.call_exception_handler(context)
+        return 0
+
+    cdef int failed(self, int res) except -1:
+        if res == -EINVAL:
+            # A kernel before 5.19: accept on readiness, as asyncio does.
+            self.loop.multishot = False
+            self.wanted = False
+            self.loop._start_serving(
+                self.protocol_factory, self.sock, server=self.server, **self.serving)
+            return 0
+        message = "socket.accept() failed"
+        if res in SHORT_OF:
+            message = "socket.accept() out of system resource"
+        self.report(message, os_error(res))
+        # The connection waits in the backlog: accepting at once would fail again.
+        self.loop.call_later(constants.ACCEPT_RETRY_DELAY, self.start)
+        return 0
+
+    def report(self, message, exc):
+        self.loop.call_exception_handler({
+            "message": message,
+            "exception": exc,
+            "socket": trsock.TransportSocket(self.sock),
+        })
+
+    def __repr__(self):
+        return f"<AcceptOperation fd={self.fd}>"

@@ -1,0 +1,77 @@
+"""The only place where the version of Python decides what is done."""
+
+import asyncio
+import sys
+import threading
+from asyncio import events
+
+if sys.version_info >= (3, 13):
+    def attach_to_server(server, transport):
+        server._attach(transport)
+
+    def detach_from_server(server, transport):
+        server._detach(transport)
+
+    def run_forever_setup(loop):
+        loop._run_forever_setup()
+
+    def run_forever_cleanup(loop):
+        loop._run_forever_cleanup()
+else:
+    def attach_to_server(server, transport):
+        server._attach()
+
+    def detach_from_server(server, transport):
+        server._detach()
+
+    # The two halves of BaseEventLoop.run_forever, which 3.13 made methods.
+    def run_forever_setup(loop):
+        loop._check_closed()
+        loop._check_running()
+        loop._set_coroutine_origin_tracking(loop._debug)
+        loop._old_agen_hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(firstiter=loop._asyncgen_firstiter_hook,
+                               finalizer=loop._asyncgen_finalizer_hook)
+        loop._thread_id = threading.get_ident()
+        events._set_running_loop(loop)
+
+    def run_forever_cleanup(loop):
+        loop._stopping = False
+        loop._thread_id = None
+        events._set_running_loop(None)
+        loop._set_coroutine_origin_tracking(False)
+        sys.set_asyncgen_hooks(*loop._old_agen_hooks)
+
+if sys.version_info >= (3, 12):
+    def join_lines(lines):
+        """One bytes object, with the TypeError that this version's asyncio gives."""
+        return b"".join([memoryview(line) for line in lines])
+else:
+    def join_lines(lines):
+        """One bytes object, with the TypeError that this version's asyncio gives."""
+        return b"".join(lines)
+
+# asyncio deprecates policies from 3.14 on and has none from 3.16 on. Its own classes
+# and functions warn from 3.14 on; what they are made of does not.
+HAS_POLICIES = sys.version_info < (3, 16)
+if not HAS_POLICIES:
+    DefaultPolicy = object
+    set_policy = None
+elif sys.version_info >= (3, 14):
+    DefaultPolicy = asyncio.unix_events._DefaultEventLoopPolicy
+    set_policy = events._set_event_loop_policy
+else:
+    DefaultPolicy = asyncio.DefaultEventLoopPolicy
+    set_policy = asyncio.set_event_loop_policy
+
+if sys.version_info >= (3, 12):
+    def run(main, *, debug, loop_factory):
+        return asyncio.run(main, debug=debug, loop_factory=loop_factory)
+else:
+    def run(main, *, debug, loop_factory):
+        """asyncio.run of 3.11 takes no loop_factory; its Runner does."""
+        if events._get_running_loop() is not None:
+            raise RuntimeError(
+                "asyncio.run() cannot be called from a running event loop")
+        with asyncio.Runner(debug=debug, loop_factory=loop_factory) as runner:
+            return runner.run(main)

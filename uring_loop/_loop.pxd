@@ -1,0 +1,88 @@
+from uring_loop._ring cimport BufferPool, Operation, Ring
+from uring_loop._uapi cimport io_uring_sqe
+
+from libc.stdint cimport int64_t, uint64_t
+
+
+cdef class Handle:
+    # Names that asyncio's tools and debug output read: docs/stdlib-hooks.md.
+    cdef public object _callback
+    cdef public tuple _args
+    cdef public object _context
+    cdef public object _loop
+    cdef public object _source_traceback
+    cdef public object _repr
+    cdef public bint _cancelled
+    cdef object __weakref__
+
+
+cdef class TimerHandle(Handle):
+    cdef public double _when
+    cdef public bint _scheduled
+
+
+cdef class ReadyQueue:
+    cdef list slots
+    cdef Py_ssize_t head
+    cdef Py_ssize_t count
+    cdef Py_ssize_t capacity
+
+    cdef int push(self, object handle) except -1
+    cdef object pop(self)
+    cdef int grow(self) except -1
+
+
+cdef class WakeOperation(Operation):
+    cdef LoopCore loop
+    cdef int fd
+    cdef uint64_t counter
+
+
+cdef class LoopCore:
+    # What the kernel side of a loop consists of; None on the selector backend.
+    cdef readonly Ring ring
+    cdef BufferPool pool
+    cdef dict ring_options
+    cdef list retired
+    cdef WakeOperation wake
+    cdef char *bulk_buffer
+    # May receives and accepts be multishot here? Off where the kernel said EINVAL.
+    cdef public bint multishot
+
+    cdef ReadyQueue ready
+    cdef ReadyQueue due
+    cdef list timers
+    cdef bint sleeping
+
+    # Fields that the stdlib's BaseEventLoop writes or reads: docs/stdlib-hooks.md.
+    cdef public bint _stopping
+    cdef public bint _closed
+    cdef public bint _debug
+    cdef public object _thread_id
+    cdef public object _current_handle
+    cdef public object _task_factory
+    cdef public double _clock_resolution
+    cdef public Py_ssize_t _timer_cancelled_count
+    cdef object __weakref__
+
+    cdef Handle soon(self, object callback, tuple args, object context)
+    cdef int step(self) except -1
+    cdef int wait_on_ring(self) except -1
+    cdef int wait_on_selector(self) except -1
+    cdef int64_t timeout_ns(self) except -2
+    cdef int sweep_timers(self) except -1
+    cdef int collect_due(self) except -1
+    cdef int run_handles(self, ReadyQueue queue, Py_ssize_t todo) except -1
+    cdef int run_slowly(self, handle) except -1
+    cdef int reap_slowly(self) except -1
+    cdef int cancel(self, Operation op) except -1
+    cdef int flush_ring(self) except -1
+    cdef int bind_to_thread(self) except -1
+    cdef int move_ring(self) except -1
+    cdef BufferPool receive_pool(self)
+    cdef char *bulk_memory(self) except NULL
+
+
+cdef int run_handle(Handle handle) except -1
+cdef enum:
+    BULK_BYTES = 262144

@@ -1,0 +1,726 @@
+"""asyncio's scheduler: ready queue, timers and the iteration that serves them.
+
+One iteration (`LoopCore.step`) does, in asyncio's own order:
+
+1. *wait*: sleep in the kernel until the next timer; not at all if handles are ready,
+   and without any system call if `Ring.need_wait` finds nothing at the ring either;
+2. collect the timers that are due;
+3. run the handles that were ready before the wait (not those that they add);
+4. *reap*: completions call transports and protocols directly;
+5. run the due timers.
+
+A callback may raise anything: it goes to the loop's exception handler. Only
+KeyboardInterrupt and SystemExit leave the iteration; what had not run yet stays
+queued for the next run.
+"""
+
+cimport cython
+from cpython.list cimport PyList_GET_ITEM, PyList_SET_ITEM
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
+from libc.math cimport ceil
+from libc.stdint cimport int64_t, uint64_t
+
+import asyncio
+import logging
+import os
+import threading
+from asyncio import base_events, events, format_helpers
+from heapq import heapify
+
+from uring_loop._ring cimport BufferPool, Operation, Ring
+from uring_loop._uapi cimport ECANCELED, io_uring_prep_read, io_uring_sqe
+
+cdef extern from "Python.h":
+    object PyContext_CopyCurrent()
+    int PyContext_Enter(PyObject *context)
+    int PyContext_Exit(PyObject *context)
+    PyObject *PyObject_Call(PyObject *callback, PyObject *args, PyObject *kwargs)
+    void PyErr_CheckSignals() except *
+    unsigned long PyThread_get_thread_ident()
+
+cdef extern from "<time.h>" nogil:
+    struct timespec:
+        long long tv_sec
+        long tv_nsec
+    int clock_gettime(int clock, timespec *ts)
+    int CLOCK_MONOTONIC
+
+cdef extern from "<unistd.h>" nogil:
+    ssize_t write(int fd, const void *buf, size_t count)
+
+Task = asyncio.Task
+Future = asyncio.Future
+logger = logging.getLogger("asyncio")
+
+# asyncio's own limits: when cancelled timers are swept, and the longest sleep.
+cdef Py_ssize_t FEW_TIMERS = base_events._MIN_SCHEDULED_TIMER_HANDLES
+cdef double CANCELLED_FRACTION = base_events._MIN_CANCELLED_TIMER_HANDLES_FRACTION
+cdef double LONGEST_SLEEP = base_events.MAXIMUM_SELECT_TIMEOUT
+
+
+cdef inline double monotonic() noexcept nogil:
+    # Cannot fail: the clock exists on every Linux. The same division as in
+    # CPython, so that the numbers are those of time.monotonic().
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <double>(now.tv_sec * 1_000_000_000 + now.tv_nsec) / 1e9
+
+
+# ---- handles ------------------------------------------------------------------
+
+@cython.freelist(256)
+cdef class Handle:
+    """asyncio.Handle's attributes and methods, in C.
+
+    It cannot inherit from asyncio.Handle (both have a memory layout of their own),
+    but answers `isinstance` as one.
+    """
+
+    @property
+    def __class__(self):
+        return events.Handle
+
+    def get_context(self):
+        return self._context
+
+    def cancel(self):
+        if not self._cancelled:
+            self._cancelled = True
+            if self._loop.get_debug():
+                # What it was is gone from the handle when the log prints it.
+                self._repr = repr(self)
+            self._callback = None
+            self._args = None
+
+    def cancelled(self):
+        return self._cancelled
+
+    def _run(self):
+        run_handle(self)
+
+    def _repr_info(self):
+        return events.Handle._repr_info(self)
+
+    def __repr__(self):
+        return events.Handle.__repr__(self)
+
+
+cdef class TimerHandle(Handle):
+    """asyncio.TimerHandle's attributes and methods, in C."""
+
+    @property
+    def __class__(self):
+        return events.TimerHandle
+
+    def when(self):
+        return self._when
+
+    def cancel(self):
+        if not self._cancelled:
+            self._loop._timer_handle_cancelled(self)
+        Handle.cancel(self)
+
+    def _repr_info(self):
+        return events.TimerHandle._repr_info(self)
+
+    def __hash__(self):
+        return hash(self._when)
+
+    def __lt__(self, other):
+        if isinstance(other, events.TimerHandle):
+            return self._when < other._when
+        return NotImplemented
+
+    def __le__(self, other):
+        if isinstance(other, events.TimerHandle):
+            return self._when < other._when or self.__eq__(other)
+        return NotImplemented
+
+    def __gt__(self, other):
+        if isinstance(other, events.TimerHandle):
+            return self._when > other._when
+        return NotImplemented
+
+    def __ge__(self, other):
+        if isinstance(other, events.TimerHandle):
+            return self._when > other._when or self.__eq__(other)
+        return NotImplemented
+
+    def __eq__(self, other):
+        if isinstance(other, events.TimerHandle):
+            return (self._when == other._when
+                    and self._callback == other._callback
+                    and self._args == other._args
+                    and self._cancelled == other._cancelled)
+        return NotImplemented
+
+
+cdef int run_handle(Handle handle) except -1:
+    """Call it in its context; an exception goes to the loop's handler."""
+    cdef PyObject *result = NULL
+    cdef object callback = handle._callback
+    cdef tuple args = handle._args
+    cdef object context = handle._context
+    # Pointers, not objects: Cython's try would save and restore the thread's
+    # exception state round every callback.
+    if PyContext_Enter(<PyObject *>context) == 0:
+        result = PyObject_Call(<PyObject *>callback, <PyObject *>args, NULL)
+        if PyContext_Exit(<PyObject *>context) < 0:
+            Py_XDECREF(result)
+            result = NULL
+    if result == NULL:
+        return callback_failed(handle, callback, args)
+    Py_XDECREF(result)
+    return 0
+
+
+cdef int pass_on() except -1:
+    """Let the exception that is set already be seen by Cython."""
+    return -1
+
+
+cdef int callback_failed(Handle handle, callback, args) except -1:
+    try:
+        pass_on()
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as exc:
+        source = format_helpers._format_callback_source(callback, args)
+        context = {
+            "message": f"Exception in callback {source}",
+            "exception": exc,
+            "handle": handle,
+        }
+        if handle._source_traceback:
+            context["source_traceback"] = handle._source_traceback
+        handle._loop.call_exception_handler(context)
+    return 0
+
+
+@cython.final
+cdef class ReadyQueue:
+    """Handles in the order in which they will run: what `loop._ready` shows.
+
+    A ring in a list, so that the garbage collector sees the handles. It has the
+    methods of a deque that asyncio and its tools use, and takes asyncio's own handles,
+    which the stdlib makes for signals and for readers and writers.
+    """
+
+    def __cinit__(self):
+        self.capacity = 64
+        self.slots = [None] * self.capacity
+
+    cdef int push(self, object handle) except -1:
+        cdef Py_ssize_t at
+        while self.count == self.capacity:
+            self.grow()
+        at = (self.head + self.count) & (self.capacity - 1)
+        Py_DECREF(<object>PyList_GET_ITEM(self.slots, at))
+        Py_INCREF(handle)
+        PyList_SET_ITEM(self.slots, at, handle)
+        self.count += 1
+        return 0
+
+    cdef object pop(self):
+        # The slot's reference becomes the caller's, None takes its place.
+        cdef object handle = <object>PyList_GET_ITEM(self.slots, self.head)
+        Py_INCREF(None)
+        PyList_SET_ITEM(self.slots, self.head, None)
+        Py_DECREF(handle)
+        self.head = (self.head + 1) & (self.capacity - 1)
+        self.count -= 1
+        return handle
+
+    cdef int grow(self) except -1:
+        # Allocating may run other code, which may push: the length is read after.
+        cdef list slots = [None] * (2 * self.capacity)
+        cdef Py_ssize_t i
+        if len(slots) != 2 * self.capacity:
+            return 0
+        for i in range(self.count):
+            slots[i] = self.slots[(self.head + i) & (self.capacity - 1)]
+        self.slots = slots
+        self.head = 0
+        self.capacity *= 2
+        return 0
+
+    def append(self, handle):
+        self.push(handle)
+
+    def extend(self, handles):
+        for handle in handles:
+            self.append(handle)
+
+    def popleft(self):
+        if not self.count:
+            raise IndexError("pop from an empty queue")
+        return self.pop()
+
+    def clear(self):
+        while self.count:
+            self.pop()
+
+    def __len__(self):
+        return self.count
+
+    def __iter__(self):
+        return iter([self.slots[(self.head + i) & (self.capacity - 1)]
+                     for i in range(self.count)])
+
+    def __repr__(self):
+        return f"ReadyQueue({list(self)})"
+
+
+# ---- timers: a heap in a list, laid out as heapq's ----------------------------
+
+cdef inline double when_at(list heap, Py_ssize_t i) noexcept:
+    # The heap holds nothing but TimerHandles: add_timer is its only way in.
+    return (<TimerHandle>PyList_GET_ITEM(heap, i))._when
+
+
+cdef int sift_down(list heap, Py_ssize_t start, Py_ssize_t at) except -1:
+    """Move the item at `at` towards the root until its parent is not later."""
+    cdef TimerHandle item = <TimerHandle>PyList_GET_ITEM(heap, at)
+    cdef Py_ssize_t parent
+    while at > start:
+        parent = (at - 1) >> 1
+        if item._when >= when_at(heap, parent):
+            break
+        heap[at] = <object>PyList_GET_ITEM(heap, parent)
+        at = parent
+    heap[at] = item
+    return 0
+
+
+cdef int sift_up(list heap) except -1:
+    """Move the root to a leaf, the smaller child up each time, then back down."""
+    cdef TimerHandle item = <TimerHandle>PyList_GET_ITEM(heap, 0)
+    cdef Py_ssize_t end = len(heap)
+    cdef Py_ssize_t at = 0
+    cdef Py_ssize_t child = 1
+    while child < end:
+        # Of equals the right one, as heapq does: ties then run in asyncio's order.
+        if child + 1 < end and not when_at(heap, child) < when_at(heap, child + 1):
+            child += 1
+        heap[at] = <object>PyList_GET_ITEM(heap, child)
+        at = child
+        child = 2 * at + 1
+    heap[at] = item
+    return sift_down(heap, 0, at)
+
+
+cdef TimerHandle pop_timer(list heap):
+    cdef TimerHandle last = heap.pop()
+    cdef TimerHandle first
+    if not heap:
+        return last
+    first = <TimerHandle>PyList_GET_ITEM(heap, 0)
+    heap[0] = last
+    sift_up(heap)
+    return first
+
+
+# ---- the loop ------------------------------------------------------------------
+
+@cython.final
+cdef class WakeOperation(Operation):
+    """A read of the eventfd through which other threads end the loop's sleep."""
+
+    def __cinit__(self, LoopCore loop not None):
+        self.loop = loop
+        # Blocking: kernels before 5.19 answer EAGAIN to a read of an empty
+        # non-blocking one instead of waiting.
+        self.fd = os.eventfd(0, os.EFD_CLOEXEC)
+
+    cdef int prepare(self, io_uring_sqe *sqe) except -1:
+        io_uring_prep_read(sqe, self.fd, &self.counter, sizeof(self.counter), 0)
+        return 0
+
+    cdef int complete(self, int res, unsigned flags) except -1:
+        if res != -ECANCELED and not self.loop._closed:
+            self.loop.ring.prepare(self)
+        return 0
+
+    def close(self):
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+cdef class LoopCore:
+    """The hot part of a loop; asyncio's SelectorEventLoop stands behind it."""
+
+    def __cinit__(self, *args, **kwargs):
+        self.ready = ReadyQueue()
+        self.due = ReadyQueue()
+        self.timers = []
+        self.retired = []
+
+    def __dealloc__(self):
+        PyMem_Free(self.bulk_buffer)
+
+    # ---- fields of BaseEventLoop that are more than a slot
+
+    @property
+    def _ready(self):
+        return self.ready
+
+    @_ready.setter
+    def _ready(self, handles):
+        self.ready.clear()
+        self.ready.extend(handles)
+
+    @property
+    def _scheduled(self):
+        return self.timers
+
+    @_scheduled.setter
+    def _scheduled(self, list timers not None):
+        self.timers = timers
+
+    # ---- scheduling
+
+    def time(self):
+        return monotonic()
+
+    def get_debug(self):
+        return self._debug
+
+    def is_closed(self):
+        return self._closed
+
+    def is_running(self):
+        return self._thread_id is not None
+
+    def _check_closed(self):
+        if self._closed:
+            raise RuntimeError("Event loop is closed")
+
+    def stop(self):
+        self._stopping = True
+
+    cdef Handle soon(self, object callback, tuple args, object context):
+        cdef Handle handle = Handle.__new__(Handle)
+        handle._callback = callback
+        handle._args = args
+        handle._loop = self
+        handle._context = PyContext_CopyCurrent() if context is None else context
+        if self._debug:
+            handle._source_traceback = format_helpers.extract_stack()
+        self.ready.push(handle)
+        return handle
+
+    def call_soon(self, callback, *args, context=None):
+        if self._closed:
+            self._check_closed()
+        if self._debug:
+            self._check_thread()
+            self._check_callback(callback, "call_soon")
+        return self.soon(callback, args, context)
+
+    def call_soon_threadsafe(self, callback, *args, context=None):
+        cdef Handle handle
+        if self._closed:
+            self._check_closed()
+        if self._debug:
+            self._check_callback(callback, "call_soon_threadsafe")
+        handle = self.soon(callback, args, context)
+        # A loop that is awake looks at its queue before it sleeps again.
+        if self.sleeping:
+            self._write_to_self()
+        return handle
+
+    def _write_to_self(self):
+        cdef uint64_t one = 1
+        if self.ring is None:
+            asyncio.SelectorEventLoop._write_to_self(self)
+        elif self.wake.fd >= 0:
+            # Another wake-up at the same time does no harm, a missed one would.
+            self.sleeping = False
+            write(self.wake.fd, &one, sizeof(one))
+
+    def call_later(self, delay, callback, *args, context=None):
+        if delay is None:
+            raise TypeError("delay must not be None")
+        return self.add_timer(self.time() + delay, callback, args, context,
+                              "call_later")
+
+    def call_at(self, when, callback, *args, context=None):
+        if when is None:
+            raise TypeError("when cannot be None")
+        return self.add_timer(when, callback, args, context, "call_at")
+
+    def add_timer(self, when, callback, tuple args, context, method):
+        cdef TimerHandle handle
+        if self._closed:
+            self._check_closed()
+        if self._debug:
+            self._check_thread()
+            self._check_callback(callback, method)
+        handle = TimerHandle.__new__(TimerHandle)
+        handle._when = when
+        handle._callback = callback
+        handle._args = args
+        handle._loop = self
+        handle._context = PyContext_CopyCurrent() if context is None else context
+        if self._debug:
+            handle._source_traceback = format_helpers.extract_stack()
+        self.timers.append(handle)
+        sift_down(self.timers, 0, len(self.timers) - 1)
+        handle._scheduled = True
+        return handle
+
+    def _timer_handle_cancelled(self, TimerHandle handle not None):
+        if handle._scheduled:
+            self._timer_cancelled_count += 1
+
+    def create_future(self):
+        return Future(loop=self)
+
+    def create_task(self, coro, *, name=None, context=None, **kwargs):
+        if self._closed:
+            self._check_closed()
+        if kwargs or self._debug or self._task_factory is not None:
+            return asyncio.BaseEventLoop.create_task(
+                self, coro, name=name, context=context, **kwargs)
+        if name is None and context is None:
+            return Task(coro, loop=self)
+        return Task(coro, loop=self, name=name, context=context)
+
+    # ---- one iteration
+
+    def run_steps(self):
+        """Iterate until stop(); the thread that calls this owns the ring."""
+        if self.ring is not None:
+            self.bind_to_thread()
+        while True:
+            self.step()
+            if self._stopping:
+                break
+        # What was asked of the kernel last, such as the end of a watch, happens
+        # now and not when the loop runs again.
+        if self.ring is not None:
+            self.flush_ring()
+
+    def _run_once(self):
+        if self.ring is not None:
+            self.bind_to_thread()
+        self.step()
+
+    cdef int step(self) except -1:
+        cdef Py_ssize_t todo
+        if self.timers:
+            self.sweep_timers()
+        if self.ring is None:
+            self.wait_on_selector()
+        else:
+            self.wait_on_ring()
+        if self.timers:
+            self.collect_due()
+        todo = self.ready.count
+        if todo:
+            self.run_handles(self.ready, todo)
+        if self.ring is not None:
+            if self._debug:
+                self.reap_slowly()
+            else:
+                self.ring.reap(0xFFFFFFFF)
+        if self.due.count:
+            self.run_handles(self.due, self.due.count)
+        return 0
+
+    cdef int wait_on_ring(self) except -1:
+        cdef int64_t timeout = 0
+        if not (self.ready.count or self.due.count or self._stopping):
+            timeout = self.timeout_ns()
+        if timeout != 0:
+            # From here on other threads must wake us. No Python code runs between
+            # this and the release of the GIL, so none of their calls is missed.
+            self.sleeping = True
+            try:
+                self.ring.enter(True, timeout)
+            finally:
+                self.sleeping = False
+            return 0
+        # Callbacks in C would otherwise keep Ctrl-C waiting for ever.
+        PyErr_CheckSignals()
+        if self.ring.need_wait():
+            self.ring.enter(False)
+        return 0
+
+    cdef int wait_on_selector(self) except -1:
+        cdef int64_t timeout = 0
+        if not (self.ready.count or self.due.count or self._stopping):
+            timeout = self.timeout_ns()
+        self.sleeping = timeout != 0
+        try:
+            seconds = None if timeout < 0 else timeout / 1e9
+            reported = self._selector.select(seconds)
+        finally:
+            self.sleeping = False
+        self._process_events(reported)
+        return 0
+
+    cdef int64_t timeout_ns(self) except -2:
+        """How long to sleep: -1 without limit, 0 not at all. Rounded up, so that
+        no timer is found not yet due."""
+        cdef double seconds
+        if not self.timers:
+            return -1
+        seconds = when_at(self.timers, 0) - monotonic()
+        if seconds <= 0:
+            return 0
+        return <int64_t>ceil(min(seconds, LONGEST_SLEEP) * 1e9)
+
+    cdef int sweep_timers(self) except -1:
+        """Drop cancelled timers: all when they are many, else those in front."""
+        cdef Py_ssize_t count = len(self.timers)
+        if (count > FEW_TIMERS
+                and self._timer_cancelled_count > CANCELLED_FRACTION * count):
+            kept = []
+            for handle in self.timers:
+                if (<TimerHandle>handle)._cancelled:
+                    (<TimerHandle>handle)._scheduled = False
+                else:
+                    kept.append(handle)
+            heapify(kept)
+            self.timers = kept
+            self._timer_cancelled_count = 0
+            return 0
+        while self.timers and (<TimerHandle>self.timers[0])._cancelled:
+            self._timer_cancelled_count -= 1
+            pop_timer(self.timers)._scheduled = False
+        return 0
+
+    cdef int collect_due(self) except -1:
+        """Take out what is due now: what callbacks add is for the next iteration."""
+        cdef double end = monotonic() + self._clock_resolution
+        cdef TimerHandle handle
+        while self.timers and when_at(self.timers, 0) < end:
+            handle = pop_timer(self.timers)
+            handle._scheduled = False
+            self.due.push(handle)
+        return 0
+
+    cdef int run_handles(self, ReadyQueue queue, Py_ssize_t todo) except -1:
+        cdef object handle
+        while todo and queue.count:
+            todo -= 1
+            handle = queue.pop()
+            if isinstance(handle, Handle):
+                if (<Handle>handle)._cancelled:
+                    continue
+                if not self._debug:
+                    run_handle(<Handle>handle)
+                    continue
+            elif handle._cancelled:
+                continue
+            self.run_slowly(handle)
+        return 0
+
+    cdef int run_slowly(self, handle) except -1:
+        """As asyncio in debug mode: say who took long."""
+        cdef double start = monotonic()
+        cdef double seconds
+        self._current_handle = handle
+        try:
+            handle._run()
+            seconds = monotonic() - start
+            if self._debug and seconds >= self.slow_callback_duration:
+                logger.warning("Executing %s took %.3f seconds",
+                               base_events._format_handle(handle), seconds)
+        finally:
+            self._current_handle = None
+        return 0
+
+    cdef int reap_slowly(self) except -1:
+        cdef Py_ssize_t left = self.ring.completions_count
+        cdef double start
+        cdef double seconds
+        while left > 0:
+            left -= 1
+            start = monotonic()
+            who = self.ring.reap_one()
+            seconds = monotonic() - start
+            if seconds >= self.slow_callback_duration:
+                logger.warning("Executing %r took %.3f seconds", who, seconds)
+        return 0
+
+    # ---- the ring and its thread
+
+    def prepare(self, Operation op not None):
+        """Queue an operation on the loop's ring."""
+        self.ring.prepare(op)
+
+    cdef int cancel(self, Operation op) except -1:
+        """Ask for an operation's end; on a closed loop all have ended."""
+        if op.in_flight and not self._closed:
+            self.ring.cancel(op)
+        return 0
+
+    cdef int flush_ring(self) except -1:
+        """Submit now what was prepared, if this is the ring's thread."""
+        if self.ring.enabled and self.ring.owner == PyThread_get_thread_ident():
+            self.ring.enter(False)
+        return 0
+
+    def open_ring(self, options):
+        """Make the ring, disabled: the thread that runs the loop enables it."""
+        self.ring = Ring(disabled=True, **options)
+        self.ring_options = options
+        self.multishot = True
+        self.wake = WakeOperation(self)
+
+    cdef int bind_to_thread(self) except -1:
+        cdef Ring ring = self.ring
+        if not ring.enabled:
+            ring.enable()
+        elif ring.owner != PyThread_get_thread_ident():
+            self.move_ring()
+        if not self.wake.in_flight:
+            self.ring.prepare(self.wake)
+        return 0
+
+    cdef int move_ring(self) except -1:
+        """Another thread runs the loop now: prepare everything on a ring of its own.
+
+        A ring obeys one thread for ever. Nothing is lost: what was received is
+        reaped first, what was not stays in its socket.
+        """
+        cdef Ring old = self.ring
+        cdef Operation op
+        new = Ring(**self.ring_options)
+        old.reap(0xFFFFFFFF)
+        operations = old.abandon()
+        self.retired.append((old, self.pool))
+        self.ring = new
+        self.pool = None
+        for op in reversed(operations):
+            if op.cancel_requested:
+                op.complete(-ECANCELED, 0)
+            else:
+                self.ring.prepare(op)
+        return 0
+
+    cdef BufferPool receive_pool(self):
+        if self.pool is None:
+            self.pool = BufferPool(self.ring)
+        return self.pool
+
+    cdef char *bulk_memory(self) except NULL:
+        """Where big reads land before they are copied: one place, always hot."""
+        if self.bulk_buffer == NULL:
+            self.bulk_buffer = <char *>PyMem_Malloc(BULK_BYTES)
+            if self.bulk_buffer == NULL:
+                raise MemoryError
+        return self.bulk_buffer
+
+    def close_ring(self):
+        """End what is in flight, then the ring; every operation hears its end."""
+        cdef Operation op
+        left = self.ring.close()
+        for op in left:
+            op.complete(-ECANCELED, 0)
+        self.wake.close()

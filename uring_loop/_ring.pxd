@@ -1,0 +1,71 @@
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint64_t
+
+from uring_loop._uapi cimport (
+    io_uring, io_uring_buf_ring, io_uring_params, io_uring_sqe)
+
+
+cdef class Operation:
+    # The ledger's links: see Ring. The one behind is borrowed, so that a chain of
+    # operations is no cycle of references.
+    cdef Operation ledger_next
+    cdef PyObject *ledger_previous
+    cdef readonly bint in_flight
+    cdef readonly bint cancel_requested
+
+    cdef int prepare(self, io_uring_sqe *sqe) except -1
+    cdef int complete(self, int res, unsigned flags) except -1
+
+
+cdef class Ring:
+    cdef io_uring ring
+    cdef Operation ledger_first
+    cdef unsigned known_flags
+    cdef unsigned long fork_mark
+    cdef readonly unsigned flags
+    cdef readonly dict refused
+    cdef readonly Py_ssize_t in_flight_count
+    cdef readonly bint enabled
+    cdef readonly bint closed
+    cdef readonly unsigned long owner
+
+    cdef int climb_down(self, unsigned entries, unsigned cq_entries,
+                        unsigned flags) except -1
+    cdef int create(self, unsigned entries, unsigned cq_entries,
+                    io_uring_params *params) except? -1
+    cdef int check_opcodes(self) except -1
+    cdef int check_usable(self) except -1
+    cdef io_uring_sqe *next_entry(self) except NULL
+    cdef int make_room(self) except -1
+    cdef void link(self, Operation op) noexcept
+    cdef void unlink(self, Operation op) noexcept
+
+    cpdef int enable(self) except -1
+    cpdef int prepare(self, Operation op) except -1
+    cpdef int cancel(self, Operation op) except -1
+    cpdef bint need_wait(self) noexcept
+    cpdef int enter(self, bint wait, int64_t timeout_ns=*) except -1
+    cpdef int reap(self, unsigned limit) except -1
+    cpdef Operation reap_one(self)
+    cpdef list abandon(self)
+    cpdef list close(self)
+    cdef int drain(self) except -1
+
+
+cdef class BufferPool:
+    cdef Ring ring
+    cdef io_uring_buf_ring *entries
+    cdef char *memory
+    cdef int mask
+    cdef readonly unsigned short group
+    cdef readonly unsigned buffer_bytes
+    cdef readonly unsigned count
+    cdef readonly unsigned most
+
+    cpdef bint grow(self)
+    cpdef bytes take(self, unsigned flags, Py_ssize_t size)
+    cdef char *borrow(self, unsigned flags) noexcept
+    cdef void give_back(self, unsigned flags) noexcept
+
+
+cpdef object os_error(int res)

@@ -1,0 +1,534 @@
+"""A ring, the operations in flight on it, and the buffers that it picks from.
+
+Nothing here knows asyncio. Three rules carry the whole project:
+
+1. Memory that the kernel may touch belongs to an `Operation`, and the ring's ledger
+   holds that operation from the push of its entry to its last completion (the one
+   without IORING_CQE_F_MORE). `user_data` is the operation's address.
+2. Cancelling is a request. The operation ends with its own last completion.
+3. A completion is copied and its slot freed before anybody acts on it. What acts on
+   it may prepare more, but never enters and never reaps.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.object cimport PyObject
+from libc.errno cimport (
+    EAGAIN, EBUSY, EEXIST, EINTR, EINVAL, ENOMEM, ENOSYS, ETIME)
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
+from libc.string cimport memset
+from posix.mman cimport (
+    MADV_DONTFORK, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE,
+    madvise, mmap, munmap)
+
+import os
+import threading
+import time
+
+from uring_loop._uapi cimport *
+
+cdef extern from "<sys/mman.h>" nogil:
+    int MAP_NORESERVE
+
+# (flags given up, flags taken instead, the kernel that brought the first):
+# the ladder, top rung first. EINVAL steps down one rung.
+LADDER = (
+    (IORING_SETUP_NO_SQARRAY, 0, "NO_SQARRAY", "6.6"),
+    (IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_COOP_TASKRUN, "DEFER_TASKRUN", "6.1"),
+    (IORING_SETUP_SINGLE_ISSUER, 0, "SINGLE_ISSUER", "6.0"),
+    (IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG, 0,
+     "COOP_TASKRUN|TASKRUN_FLAG", "5.19"),
+    (IORING_SETUP_SUBMIT_ALL, 0, "SUBMIT_ALL", "5.18"),
+)
+FLAG_NAMES = {
+    IORING_SETUP_CQSIZE: "CQSIZE",
+    IORING_SETUP_CLAMP: "CLAMP",
+    IORING_SETUP_R_DISABLED: "R_DISABLED",
+    IORING_SETUP_SUBMIT_ALL: "SUBMIT_ALL",
+    IORING_SETUP_COOP_TASKRUN: "COOP_TASKRUN",
+    IORING_SETUP_TASKRUN_FLAG: "TASKRUN_FLAG",
+    IORING_SETUP_SINGLE_ISSUER: "SINGLE_ISSUER",
+    IORING_SETUP_DEFER_TASKRUN: "DEFER_TASKRUN",
+    IORING_SETUP_NO_SQARRAY: "NO_SQARRAY",
+}
+TASKRUN_FLAGS = {
+    "defer": IORING_SETUP_DEFER_TASKRUN,
+    "coop": IORING_SETUP_COOP_TASKRUN,
+}
+NEEDED_OPCODES = {
+    IORING_OP_POLL_ADD: "POLL_ADD",
+    IORING_OP_ACCEPT: "ACCEPT",
+    IORING_OP_ASYNC_CANCEL: "ASYNC_CANCEL",
+    IORING_OP_READ: "READ",
+    IORING_OP_RECV: "RECV",
+}
+cdef enum:
+    # struct io_uring_probe with one entry for each opcode that can be.
+    PROBE_BYTES = 16 + 256 * 8
+SMALLEST_SQ_ENTRIES = 8
+# Ring memory of a closed ring comes back to RLIMIT_MEMLOCK 8 to 20 ms late.
+MEMLOCK_DELAY_SECONDS = 0.01
+DRAIN_SECONDS = 2
+
+cdef unsigned long fork_count = 0
+
+
+def _note_fork():
+    global fork_count
+    fork_count += 1
+
+
+os.register_at_fork(after_in_child=_note_fork)
+
+
+cpdef object os_error(int res):
+    """The OSError (of the fitting subclass) for a result of -errno."""
+    return OSError(-res, os.strerror(-res))
+
+
+cdef class Operation:
+    """One request to the kernel, reused for as long as its owner likes."""
+
+    cdef int prepare(self, io_uring_sqe *sqe) except -1:
+        """Fill the entry; user_data is the ring's to write."""
+        raise NotImplementedError
+
+    cdef int complete(self, int res, unsigned flags) except -1:
+        """Hear a result; only KeyboardInterrupt and SystemExit may leave."""
+        raise NotImplementedError
+
+    def __repr__(self):
+        state = "in flight" if self.in_flight else "idle"
+        if self.cancel_requested:
+            state += ", cancel requested"
+        return f"<{type(self).__name__} {state}>"
+
+
+@cython.final
+cdef class Ring:
+    """One io_uring instance with a ledger of what is in flight on it.
+
+    sq_entries   size of the submission queue, a power of two; halved while the
+                 kernel answers ENOMEM (RLIMIT_MEMLOCK)
+    cq_entries   size of the completion queue; default 4 * sq_entries
+    taskrun      "defer" (DEFER_TASKRUN) or "coop" (COOP_TASKRUN)
+    disabled     create it with R_DISABLED: `enable` makes the thread that calls it
+                 the single issuer; nothing is submitted before
+    known_flags  set-up flags outside this mask are answered EINVAL without asking
+                 the kernel, as an older kernel would
+
+    `flags` are the set-up flags granted, `refused` maps each name that was not to
+    the reason. Raises OSError with the kernel's errno. Linux 5.11 or later.
+    """
+
+    def __cinit__(self, *, unsigned sq_entries=256, unsigned cq_entries=0,
+                  str taskrun="defer", bint disabled=False,
+                  unsigned known_flags=0xFFFFFFFF):
+        cdef unsigned flags = (
+            IORING_SETUP_SUBMIT_ALL | IORING_SETUP_TASKRUN_FLAG
+            | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_NO_SQARRAY
+            | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP)
+        self.closed = True
+        self.refused = {}
+        self.known_flags = known_flags
+        self.fork_mark = fork_count
+        flags |= TASKRUN_FLAGS[taskrun]
+        if disabled:
+            flags |= IORING_SETUP_R_DISABLED
+        self.climb_down(sq_entries, cq_entries or 4 * sq_entries, flags)
+        self.closed = False
+        self.enabled = not disabled
+        self.owner = threading.get_ident() if self.enabled else 0
+        self.check_opcodes()
+
+    cdef int climb_down(self, unsigned entries, unsigned cq_entries,
+                        unsigned flags) except -1:
+        """Create the ring with the most flags that this kernel takes."""
+        cdef io_uring_params params
+        cdef int res
+        for given_up, instead, name, version in ((0, 0, "", ""), *LADDER):
+            if given_up and not flags & given_up:
+                continue
+            if given_up:
+                self.refused[name] = f"EINVAL from this kernel (needs Linux {version})"
+                flags = (flags & ~<unsigned>given_up) | <unsigned>instead
+            memset(&params, 0, sizeof(params))
+            params.flags = flags
+            res = self.create(entries, cq_entries, &params)
+            if res == 0:
+                self.flags = params.flags
+                return 0
+            if res != -EINVAL:
+                break
+        raise os_error(res)
+
+    cdef int create(self, unsigned entries, unsigned cq_entries,
+                    io_uring_params *params) except? -1:
+        """One rung: 0 or -errno. ENOMEM is retried later and with less."""
+        cdef unsigned flags = params.flags
+        cdef int res = -EINVAL
+        if flags & ~self.known_flags:
+            return res
+        while True:
+            memset(params, 0, sizeof(io_uring_params))
+            params.flags = flags
+            params.cq_entries = cq_entries
+            res = io_uring_queue_init_params(entries, &self.ring, params)
+            if res != -ENOMEM or entries <= SMALLEST_SQ_ENTRIES:
+                return res
+            time.sleep(MEMLOCK_DELAY_SECONDS)
+            entries //= 2
+            cq_entries = max(cq_entries // 2, 2 * entries)
+
+    cdef int check_opcodes(self) except -1:
+        """Ask the kernel which operations it has: never guess from its version."""
+        cdef char memory[PROBE_BYTES]
+        cdef io_uring_probe *probe = <io_uring_probe *>memory
+        cdef unsigned opcode
+        memset(memory, 0, sizeof(memory))
+        res = io_uring_register_probe(&self.ring, probe, 256)
+        if res == 0:
+            for opcode, name in NEEDED_OPCODES.items():
+                if (opcode >= probe.ops_len
+                        or not probe.ops[opcode].flags & IO_URING_OP_SUPPORTED):
+                    res = -ENOSYS
+        if res < 0:
+            self.close()
+            raise os_error(res)
+        return 0
+
+    @property
+    def sq_entries(self):
+        """Size of the submission queue that was granted."""
+        return self.ring.sq.ring_entries
+
+    @property
+    def cq_entries(self):
+        """Size of the completion queue that was granted."""
+        return self.ring.cq.ring_entries
+
+    @property
+    def flag_names(self):
+        """Names of the set-up flags that the kernel granted."""
+        return tuple(name for bit, name in FLAG_NAMES.items() if self.flags & bit)
+
+    def fileno(self):
+        """The ring's descriptor. Not for poll(2): see docs/kernel.md."""
+        return self.ring.ring_fd
+
+    def __repr__(self):
+        state = ("closed" if self.closed else
+                 "enabled" if self.enabled else "disabled")
+        return (f"<Ring {state} {'|'.join(self.flag_names)} "
+                f"{self.in_flight_count} in flight>")
+
+    # ---- ledger ---------------------------------------------------------------
+
+    cdef void link(self, Operation op) noexcept:
+        # Nothing here can raise: assignments only.
+        if self.ledger_first is not None:
+            self.ledger_first.ledger_previous = <PyObject *>op
+        op.ledger_next = self.ledger_first
+        op.ledger_previous = NULL
+        self.ledger_first = op
+        op.in_flight = True
+        op.cancel_requested = False
+        self.in_flight_count += 1
+
+    cdef void unlink(self, Operation op) noexcept:
+        # Nothing here can raise: assignments only.
+        cdef Operation follower = op.ledger_next
+        if op.ledger_previous == NULL:
+            self.ledger_first = follower
+        else:
+            (<Operation>op.ledger_previous).ledger_next = follower
+        if follower is not None:
+            follower.ledger_previous = op.ledger_previous
+        op.ledger_next = None
+        op.ledger_previous = NULL
+        op.in_flight = False
+        self.in_flight_count -= 1
+
+    def in_flight(self):
+        """What the kernel has not answered for good, newest first."""
+        operations = []
+        cdef Operation op = self.ledger_first
+        while op is not None:
+            operations.append(op)
+            op = op.ledger_next
+        return operations
+
+    # ---- submission -----------------------------------------------------------
+
+    cdef int check_usable(self) except -1:
+        if self.closed:
+            raise RuntimeError("the ring is closed")
+        if self.fork_mark != fork_count:
+            raise RuntimeError(
+                "this loop was made before fork(): its ring belongs to the parent "
+                "process; make a new event loop in the child")
+        return 0
+
+    cpdef int enable(self) except -1:
+        """Make the calling thread the single issuer of a ring made disabled."""
+        self.check_usable()
+        if not self.enabled:
+            res = io_uring_enable_rings(&self.ring)
+            if res < 0:
+                raise os_error(res)
+            self.enabled = True
+            self.owner = threading.get_ident()
+        return 0
+
+    cdef io_uring_sqe *next_entry(self) except NULL:
+        cdef io_uring_sqe *sqe
+        self.check_usable()
+        sqe = io_uring_get_sqe(&self.ring)
+        if sqe == NULL:
+            self.make_room()
+            sqe = io_uring_get_sqe(&self.ring)
+            if sqe == NULL:
+                raise os_error(-EAGAIN)
+        return sqe
+
+    cdef int make_room(self) except -1:
+        """Hand a full queue to the kernel: callers never see "full"."""
+        self.enable()
+        for _ in range(100):
+            # Without GETEVENTS: this may run inside reap(), which alone posts.
+            res = io_uring_submit(&self.ring)
+            if res > 0:
+                return 0
+            if res < 0 and res != -EAGAIN and res != -EBUSY and res != -EINTR:
+                raise os_error(res)
+            time.sleep(MEMLOCK_DELAY_SECONDS)
+        raise os_error(-EAGAIN)
+
+    cpdef int prepare(self, Operation op) except -1:
+        """Queue an idle operation; the next enter submits it."""
+        cdef io_uring_sqe *sqe = self.next_entry()
+        assert not op.in_flight, op
+        op.prepare(sqe)
+        io_uring_sqe_set_data64(sqe, <uint64_t><uintptr_t><void *>op)
+        self.link(op)
+        return 0
+
+    cpdef int cancel(self, Operation op) except -1:
+        """Ask for the end of an operation; its last completion is the answer."""
+        cdef io_uring_sqe *sqe
+        if not op.in_flight or op.cancel_requested:
+            return 0
+        sqe = self.next_entry()
+        io_uring_prep_cancel64(sqe, <uint64_t><uintptr_t><void *>op, 0)
+        # Its own answer says nothing that the operation's does not: skipped where
+        # the kernel can (5.17), else ignored by reap() for its user_data of 0.
+        if self.flags & IORING_SETUP_SUBMIT_ALL:
+            sqe.flags |= IOSQE_CQE_SKIP_SUCCESS
+        op.cancel_requested = True
+        return 0
+
+    cpdef bint need_wait(self) noexcept:
+        """Would `enter` find work: completions, task work, unsubmitted entries?"""
+        # Cannot raise; after a fork the memory is gone, and enter() says so.
+        if self.closed or self.fork_mark != fork_count:
+            return True
+        # Without TASKRUN_FLAG a kernel older than 5.19 posts by itself.
+        return uring_need_wait(&self.ring)
+
+    cpdef int enter(self, bint wait, int64_t timeout_ns=-1) except -1:
+        """The one system call: submit, and with `wait` sleep for a completion.
+
+        timeout_ns < 0 sleeps without limit. Returns after a signal too, once its
+        Python handler has run. The GIL is released while it may sleep.
+        """
+        cdef __kernel_timespec ts
+        cdef __kernel_timespec *limit = NULL
+        cdef int res
+        self.check_usable()
+        if not wait:
+            res = io_uring_submit_and_get_events(&self.ring)
+        else:
+            if timeout_ns >= 0:
+                ts.tv_sec = timeout_ns // 1_000_000_000
+                ts.tv_nsec = timeout_ns % 1_000_000_000
+                limit = &ts
+            # Other threads run while this one sleeps in the kernel.
+            with nogil:
+                res = uring_submit_and_wait(&self.ring, 1, limit)
+            # With entries submitted the kernel hides EINTR: always look.
+            PyErr_CheckSignals()
+        if res >= 0 or res == -ETIME or res == -EINTR:
+            return 0
+        # Short of memory or of queue space: nothing is lost, the next enter goes on.
+        if res == -EAGAIN or res == -EBUSY:
+            return 0
+        if res == -EEXIST:
+            raise RuntimeError(
+                "the ring belongs to another thread (SINGLE_ISSUER): "
+                "only the thread that runs the loop may use it")
+        raise os_error(res)
+
+    # ---- completion -----------------------------------------------------------
+
+    cpdef int reap(self, unsigned limit) except -1:
+        """Hand completions to their operations, `limit` at most; returns how many.
+
+        Bounded by what was there at the start, so that a flood cannot starve timers.
+        """
+        cdef unsigned left
+        cdef unsigned done = 0
+        self.check_usable()
+        left = min(limit, io_uring_cq_ready(&self.ring))
+        while done < left and not self.closed:
+            done += 1
+            self.reap_one()
+        return done
+
+    cpdef Operation reap_one(self):
+        """The operation that heard the next completion; None for a cancel's own."""
+        cdef io_uring_cqe cqe
+        cdef Operation op
+        self.check_usable()
+        if not uring_pop(&self.ring, &cqe) or cqe.user_data == 0:
+            return None
+        op = <Operation><void *><uintptr_t>cqe.user_data
+        if not cqe.flags & IORING_CQE_F_MORE:
+            self.unlink(op)
+        op.complete(cqe.res, cqe.flags)
+        return op
+
+    @property
+    def completions_count(self):
+        """Completions that wait to be reaped."""
+        return io_uring_cq_ready(&self.ring)
+
+    # ---- the end --------------------------------------------------------------
+
+    cpdef list abandon(self):
+        """Close without waiting; returns the operations that were in flight.
+
+        For a ring whose issuer is gone or is another thread: the kernel takes no
+        more orders there. It ends the requests by itself a few milliseconds later;
+        the operations returned are the caller's to prepare elsewhere or to end.
+        """
+        operations = self.in_flight()
+        for op in operations:
+            self.unlink(op)
+        if not self.closed:
+            self.closed = True
+            if self.fork_mark == fork_count:
+                io_uring_queue_exit(&self.ring)
+            else:
+                os.close(self.ring.ring_fd)
+        return operations
+
+    cdef int drain(self) except -1:
+        cdef Operation op
+        deadline = time.monotonic_ns() + DRAIN_SECONDS * 1_000_000_000
+        while self.in_flight_count and time.monotonic_ns() < deadline:
+            # Again each time round: a completion may have prepared another.
+            for op in self.in_flight():
+                self.cancel(op)
+            self.enter(True, DRAIN_SECONDS * 100_000_000)
+            self.reap(0xFFFFFFFF)
+        return 0
+
+    cpdef list close(self):
+        """Cancel everything, wait for the last answers, give the memory back.
+
+        Returns what never came back, whose memory must not be freed (empty unless
+        something is wrong). In a thread that is not the issuer it cannot wait.
+        """
+        if self.closed:
+            return []
+        if (self.fork_mark == fork_count and self.enabled
+                and self.owner == threading.get_ident()):
+            self.drain()
+        return self.abandon()
+
+    def __dealloc__(self):
+        if not self.closed and self.fork_mark == fork_count:
+            io_uring_queue_exit(&self.ring)
+
+
+@cython.final
+cdef class BufferPool:
+    """Receive buffers that the kernel picks from when data is there.
+
+    One provided-buffer ring (Linux 5.19). Whoever gets a completion copies the bytes
+    out and gives the buffer back at once, so that few are needed and those stay in
+    the processor's cache. `grow` adds one, up to `most`: call it for each completion
+    with ENOBUFS and there are as many as were ever needed at a time.
+    """
+
+    def __cinit__(self, Ring ring not None, unsigned count=64,
+                  unsigned buffer_bytes=16384, unsigned most=1024,
+                  unsigned short group=0):
+        cdef io_uring_buf_reg reg
+        cdef int res
+        self.ring = ring
+        self.group = group
+        self.buffer_bytes = buffer_bytes
+        self.most = most
+        self.mask = io_uring_buf_ring_mask(most)
+        self.entries = <io_uring_buf_ring *>map_private(most * sizeof(io_uring_buf))
+        self.memory = <char *>map_private(<size_t>most * buffer_bytes)
+        memset(&reg, 0, sizeof(reg))
+        reg.ring_addr = <uint64_t><uintptr_t>self.entries
+        reg.ring_entries = most
+        reg.bgid = group
+        res = io_uring_register_buf_ring(&ring.ring, &reg, 0)
+        if res < 0:
+            raise os_error(res)
+        self.provide(min(count, most))
+
+    def provide(self, unsigned count):
+        cdef unsigned i
+        for i in range(count):
+            io_uring_buf_ring_add(
+                self.entries, self.memory + <size_t>self.count * self.buffer_bytes,
+                self.buffer_bytes, <unsigned short>self.count, self.mask, i)
+            self.count += 1
+        io_uring_buf_ring_advance(self.entries, count)
+
+    cpdef bint grow(self):
+        """One buffer more; False when there are as many as there may be."""
+        if self.count == self.most:
+            return False
+        self.provide(1)
+        return True
+
+    cpdef bytes take(self, unsigned flags, Py_ssize_t size):
+        """The bytes of a completion with these flags; its buffer is given back."""
+        cdef bytes data = PyBytes_FromStringAndSize(self.borrow(flags), size)
+        self.give_back(flags)
+        return data
+
+    cdef char *borrow(self, unsigned flags) noexcept:
+        # Arithmetic only: cannot raise.
+        return (self.memory
+                + <size_t>(flags >> IORING_CQE_BUFFER_SHIFT) * self.buffer_bytes)
+
+    cdef void give_back(self, unsigned flags) noexcept:
+        # Stores only: cannot raise.
+        io_uring_buf_ring_add(
+            self.entries, self.borrow(flags), self.buffer_bytes,
+            <unsigned short>(flags >> IORING_CQE_BUFFER_SHIFT), self.mask, 0)
+        io_uring_buf_ring_advance(self.entries, 1)
+
+    def __dealloc__(self):
+        if self.entries != NULL:
+            munmap(self.entries, self.most * sizeof(io_uring_buf))
+        if self.memory != NULL:
+            munmap(self.memory, <size_t>self.most * self.buffer_bytes)
+
+
+cdef void *map_private(size_t size) except NULL:
+    """Zeroed pages, not inherited by a forked child, which must not see data."""
+    cdef void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+    if memory == MAP_FAILED:
+        raise MemoryError
+    madvise(memory, size, MADV_DONTFORK)
+    return memory

@@ -1,0 +1,735 @@
+"""The stream transport: TCP and Unix sockets on the ring.
+
+Reading has two modes, and never more than one request in flight:
+
+small   One multishot receive into the loop's pool. A completion brings the bytes, no
+        further system call is needed. They are copied out, and the buffer goes back.
+bulk    A connection that fills whole pool buffers would fill many cold ones. It gets
+        a one-shot poll instead, and recv(2) into one buffer that stays in the cache,
+        or straight into the memory of a BufferedProtocol. A connection for which no
+        pool buffer is left reads this way, too.
+
+Writing tries send(2) at once: the result is known, back-pressure is simple, and no
+memory of a Python object is ever in the kernel's hands. What the socket does not take
+waits for one poll for POLLOUT, then goes out gathered with sendmsg(2). With
+DEFER_TASKRUN such direct calls cost nothing extra beside a ring.
+"""
+
+cimport cython
+from cpython.buffer cimport (
+    PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
+from cpython.bytes cimport (
+    PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize,
+    PyBytes_GET_SIZE)
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_XDECREF
+from libc.errno cimport EAGAIN, EINTR, EINVAL, ENOBUFS, errno
+from libc.string cimport memcpy, memset
+
+import collections
+import logging
+import socket
+from asyncio import base_events, constants, futures, protocols, selector_events
+
+from uring_loop._compat import join_lines
+from uring_loop._loop cimport BULK_BYTES, LoopCore
+from uring_loop._ring cimport BufferPool, Operation, os_error
+from uring_loop._transport cimport Transport
+from uring_loop._uapi cimport (
+    ECANCELED, IORING_CQE_F_MORE, IOSQE_BUFFER_SELECT, io_uring_prep_poll_add,
+    io_uring_prep_recv_multishot, io_uring_sqe)
+
+cdef extern from "Python.h":
+    object PyContext_CopyCurrent()
+    int PyContext_Enter(PyObject *context) except -1
+    # Its failure would mean that the context is not the one entered: impossible.
+    int PyContext_Exit(PyObject *context)
+    PyObject *PyObject_CallOneArg(PyObject *callback, PyObject *arg)
+
+cdef extern from "<sys/socket.h>" nogil:
+    struct iovec:
+        void *iov_base
+        size_t iov_len
+    struct msghdr:
+        iovec *msg_iov
+        size_t msg_iovlen
+    ssize_t send(int fd, const void *buf, size_t len, int flags)
+    ssize_t recv(int fd, void *buf, size_t len, int flags)
+    ssize_t sendmsg(int fd, const msghdr *msg, int flags)
+    int MSG_NOSIGNAL
+    int MSG_DONTWAIT
+
+cdef extern from "<poll.h>":
+    enum:
+        POLLIN
+        POLLOUT
+
+logger = logging.getLogger("asyncio")
+
+# No end of stream and no error waits behind the pending data.
+cdef enum:
+    NO_END = 1
+# Whole pool buffers in a row after which a connection reads in bulk, and reads of
+# less than SHORT_BYTES in a row after which it no longer does.
+cdef int FULL_READS = 2
+cdef int SHORT_READS = 16
+cdef int SHORT_BYTES = 8192
+# Chunks handed to one sendmsg(2); the kernel's limit is 1024.
+cdef enum:
+    GATHER_MOST = 64
+cdef Py_ssize_t WARN_AFTER = constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES
+
+
+@cython.final
+cdef class ReceiveOperation(Operation):
+    """Multishot receive into the pool; in flight while the stream reads small."""
+
+    def __cinit__(self, StreamTransport stream not None):
+        self.stream = stream
+
+    cdef int prepare(self, io_uring_sqe *sqe) except -1:
+        cdef BufferPool pool = self.stream.loop.receive_pool()
+        io_uring_prep_recv_multishot(sqe, self.stream.fd, NULL, 0, 0)
+        sqe.flags |= IOSQE_BUFFER_SELECT
+        sqe.buf_group = pool.group
+        return 0
+
+    cdef int complete(self, int res, unsigned flags) except -1:
+        cdef StreamTransport stream = self.stream
+        if res > 0:
+            stream.received(res, flags)
+        elif res == -ENOBUFS:
+            stream.starved()
+        elif res == -EINVAL:
+            # A kernel before 6.0: every stream reads the other way.
+            stream.loop.multishot = False
+            stream.in_bulk = True
+        elif res != -ECANCELED:
+            stream.ended(res)
+        if not flags & IORING_CQE_F_MORE:
+            stream.operation_ended()
+        return 0
+
+    def __repr__(self):
+        return f"<ReceiveOperation of {self.stream!r}>"
+
+
+@cython.final
+cdef class BulkOperation(Operation):
+    """Poll for data, then one recv(2); in flight while the stream reads in bulk."""
+
+    def __cinit__(self, StreamTransport stream not None):
+        self.stream = stream
+
+    cdef int prepare(self, io_uring_sqe *sqe) except -1:
+        io_uring_prep_poll_add(sqe, self.stream.fd, POLLIN)
+        return 0
+
+    cdef int complete(self, int res, unsigned flags) except -1:
+        if res != -ECANCELED and self.stream.wants_data():
+            self.stream.read_bulk()
+        self.stream.operation_ended()
+        return 0
+
+    def __repr__(self):
+        return f"<BulkOperation of {self.stream!r}>"
+
+
+@cython.final
+cdef class FlushOperation(Operation):
+    """Poll for room in the socket; in flight while there is a backlog."""
+
+    def __cinit__(self, StreamTransport stream not None):
+        self.stream = stream
+
+    cdef int prepare(self, io_uring_sqe *sqe) except -1:
+        io_uring_prep_poll_add(sqe, self.stream.fd, POLLOUT)
+        return 0
+
+    cdef int complete(self, int res, unsigned flags) except -1:
+        cdef object context = self.context
+        if res != -ECANCELED and self.stream.backlog_bytes:
+            PyContext_Enter(<PyObject *>context)
+            try:
+                self.stream.send_backlog()
+            finally:
+                PyContext_Exit(<PyObject *>context)
+        self.stream.operation_ended()
+        return 0
+
+    def __repr__(self):
+        return f"<FlushOperation of {self.stream!r}>"
+
+
+cdef class StreamTransport(Transport):
+    """Transport of one connected stream socket; asyncio's in all that shows.
+
+    It cannot inherit from asyncio's classes (both have a memory layout of their own),
+    but answers `isinstance` as asyncio's own socket transport.
+    """
+
+    _start_tls_compatible = True
+    _sendfile_compatible = constants._SendfileMode.TRY_NATIVE
+    max_size = BULK_BYTES
+
+    def __cinit__(self, *args, **kwargs):
+        self.receive = ReceiveOperation(self)
+        self.pending_end = NO_END
+
+    def __init__(self, loop, sock, protocol, waiter=None, extra=None, server=None):
+        self.in_bulk = not (<LoopCore?>loop).multishot
+        Transport.__init__(self, loop, sock, protocol, extra, server)
+        base_events._set_nodelay(sock)
+        self.context = PyContext_CopyCurrent()
+        self.loop.soon(protocol.connection_made, (self,), None)
+        # Reading starts when connection_made() has been called, and only then the
+        # waiter wakes up.
+        self.loop.soon(self._start_reading, (), None)
+        if waiter is not None:
+            self.loop.soon(futures._set_result_unless_cancelled, (waiter, None), None)
+
+    @property
+    def __class__(self):
+        return selector_events._SelectorSocketTransport
+
+    def __repr__(self):
+        info = [type(self).__name__]
+        if self.sock is None:
+            info.append("closed")
+        elif self.closing:
+            info.append("closing")
+        info.append(f"fd={self.fd}")
+        if self.sock is not None and not self.loop._closed:
+            reading = self.receive.in_flight or (
+                self.bulk is not None and self.bulk.in_flight)
+            writing = self.flush is not None and self.flush.in_flight
+            info.append("read=" + ("polling" if reading else "idle"))
+            info.append(f"write=<{'polling' if writing else 'idle'}, "
+                        f"bufsize={self.backlog_bytes}>")
+        return f"<{' '.join(info)}>"
+
+    cdef int hear_protocol(self) except -1:
+        protocol = self.protocol
+        self.data_received = self.get_buffer = self.buffer_updated = None
+        if protocol is None:
+            return 0
+        if isinstance(protocol, protocols.BufferedProtocol):
+            self.get_buffer = protocol.get_buffer
+            self.buffer_updated = protocol.buffer_updated
+        else:
+            # A protocol without it fails when data comes, as on asyncio.
+            self.data_received = getattr(protocol, "data_received", None)
+        return 0
+
+    cdef bint busy(self) noexcept:
+        # Looks at flags: cannot raise.
+        return (self.receive.in_flight
+                or (self.bulk is not None and self.bulk.in_flight)
+                or (self.flush is not None and self.flush.in_flight))
+
+    cdef int operation_ended(self) except -1:
+        Transport.operation_ended(self)
+        return self.arm()
+
+    # ---- reading: when
+
+    def is_reading(self):
+        return not self.closing and not self.paused
+
+    def pause_reading(self):
+        if self.closing or self.paused:
+            return
+        self.paused = True
+        # A poll may stay in flight: it takes nothing from the socket.
+        self.loop.cancel(self.receive)
+        if self.loop._debug:
+            logger.debug("%r pauses reading", self)
+
+    def resume_reading(self):
+        if self.closing or not self.paused:
+            return
+        self.paused = False
+        if self.pending is not None or self.pending_end != NO_END:
+            self.loop.soon(self._deliver_pending, (), None)
+        else:
+            self.arm()
+        if self.loop._debug:
+            logger.debug("%r resumes reading", self)
+
+    def _start_reading(self):
+        self.reading_started = True
+        self.arm()
+
+    cdef bint wants_data(self) noexcept:
+        # Looks at flags: cannot raise.
+        return (self.reading_started and not self.paused and not self.closing
+                and not self.eof_seen and self.pending is None)
+
+    cdef int arm(self) except -1:
+        """Have one request in flight if data is wanted.
+
+        A receive whose cancel is under way still may bring data: its last completion
+        comes here again.
+        """
+        if not self.wants_data() or self.receive.in_flight or self.loop._closed:
+            return 0
+        if not self.in_bulk:
+            return self.loop.ring.prepare(self.receive)
+        if self.bulk is None:
+            self.bulk = BulkOperation(self)
+        if not self.bulk.in_flight:
+            self.loop.ring.prepare(self.bulk)
+        return 0
+
+    cdef int stop_reading(self) except -1:
+        self.pending = None
+        self.pending_end = NO_END
+        self.loop.cancel(self.receive)
+        if self.bulk is not None:
+            self.loop.cancel(self.bulk)
+        return 0
+
+    # ---- reading: what comes
+
+    cdef int received(self, int size, unsigned flags) except -1:
+        cdef BufferPool pool = self.loop.pool
+        if self.closing or self.loop._closed:
+            pool.give_back(flags)
+            return 0
+        self.note_size(size)
+        if self.paused or self.pending is not None:
+            # Received before the pause took effect: kept, in order.
+            if self.pending is None:
+                self.pending = collections.deque()
+            self.pending.append(pool.take(flags, size))
+        elif self.get_buffer is not None:
+            self.received_buffered(size, flags)
+        else:
+            self.deliver(pool.take(flags, size))
+        return 0
+
+    cdef int received_buffered(self, int size, unsigned flags) except -1:
+        cdef BufferPool pool = self.loop.pool
+        try:
+            self.fill_buffer(pool.borrow(flags), size)
+        finally:
+            pool.give_back(flags)
+        return 0
+
+    cdef int note_size(self, int size) except -1:
+        """Whole buffers one after the other: this connection is a bulk sender."""
+        if <unsigned>size < self.loop.pool.buffer_bytes:
+            self.full_count = 0
+            return 0
+        self.full_count += 1
+        if self.full_count == FULL_READS:
+            self.full_count = 0
+            self.short_count = 0
+            self.in_bulk = True
+            self.loop.cancel(self.receive)
+        return 0
+
+    cdef int starved(self) except -1:
+        """No buffer was left; what came stays in the socket and is read next."""
+        if not self.loop.pool.grow():
+            self.in_bulk = True
+        return 0
+
+    cdef int ended(self, int res) except -1:
+        """End of stream (0) or an error; behind what is pending."""
+        if self.closing or self.loop._closed:
+            return 0
+        self.eof_seen = True
+        if self.paused or self.pending is not None:
+            self.pending_end = res
+            return 0
+        return self.deliver_end(res)
+
+    cdef int deliver(self, bytes data) except -1:
+        cdef PyObject *result
+        cdef object method = self.data_received
+        cdef object context = self.context
+        if method is None:
+            # Asked now, it says what is missing.
+            return self.protocol_lacks("data_received")
+        PyContext_Enter(<PyObject *>context)
+        # A pointer, not an object: see run_handle in _loop.pyx.
+        result = PyObject_CallOneArg(<PyObject *>method, <PyObject *>data)
+        PyContext_Exit(<PyObject *>context)
+        if result == NULL:
+            return self.protocol_failed("data_received")
+        Py_XDECREF(result)
+        return 0
+
+    cdef int fill_buffer(self, const char *data, Py_ssize_t size) except -1:
+        """Copy into the protocol's own memory, in as many rounds as it takes."""
+        cdef Py_ssize_t done = 0
+        cdef object context = self.context
+        PyContext_Enter(<PyObject *>context)
+        try:
+            while done < size and not self.closing:
+                if self.paused or self.get_buffer is None:
+                    self.put_back(data[done:size])
+                    break
+                buffer = self.ask_buffer()
+                if buffer is not None:
+                    done += self.copy_into(buffer, data + done, size - done)
+        finally:
+            PyContext_Exit(<PyObject *>context)
+        return 0
+
+    cdef int put_back(self, bytes data) except -1:
+        """Paused, or another kind of protocol has taken over in the middle of this:
+        the rest is delivered as if it had come later."""
+        if self.pending is None:
+            self.pending = collections.deque()
+        self.pending.appendleft(data)
+        if not self.paused:
+            self.loop.soon(self._deliver_pending, (), None)
+        return 0
+
+    cdef object ask_buffer(self):
+        """The protocol's buffer; None if that failed, and the connection ends."""
+        try:
+            buffer = self.get_buffer(-1)
+            if not len(buffer):
+                raise RuntimeError("get_buffer() returned an empty buffer")
+            return buffer
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self.fatal_error(exc, "Fatal error: protocol.get_buffer() call failed.")
+        return None
+
+    cdef Py_ssize_t copy_into(self, buffer, const char *data,
+                              Py_ssize_t size) except -1:
+        cdef Py_buffer view
+        try:
+            PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self.fatal_error(exc, "Fatal read error on socket transport")
+            return 0
+        size = min(size, view.len)
+        memcpy(view.buf, data, size)
+        PyBuffer_Release(&view)
+        self.tell_updated(size)
+        return size
+
+    cdef int tell_updated(self, Py_ssize_t size) except -1:
+        try:
+            self.buffer_updated(size)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self.fatal_error(
+                exc, "Fatal error: protocol.buffer_updated() call failed.")
+        return 0
+
+    cdef int deliver_end(self, int res) except -1:
+        cdef object context = self.context
+        if res < 0:
+            return self.fatal_error(
+                os_error(res), "Fatal read error on socket transport")
+        if self.loop._debug:
+            logger.debug("%r received EOF", self)
+        PyContext_Enter(<PyObject *>context)
+        try:
+            if not self.protocol.eof_received():
+                self.close()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self.fatal_error(exc, "Fatal error: protocol.eof_received() call failed.")
+        finally:
+            PyContext_Exit(<PyObject *>context)
+        return 0
+
+    def _deliver_pending(self):
+        """What came before a pause took effect, once reading is wanted again."""
+        cdef object pending = self.pending
+        cdef bytes data
+        cdef int end
+        # While self.pending is set, what comes now is queued behind it.
+        while pending and not self.paused and not self.closing:
+            data = pending.popleft()
+            if self.get_buffer is None:
+                self.deliver(data)
+            else:
+                self.fill_buffer(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        if self.paused or self.closing:
+            return
+        self.pending = None
+        if self.pending_end != NO_END:
+            end = self.pending_end
+            self.pending_end = NO_END
+            self.deliver_end(end)
+        self.arm()
+
+    # ---- reading in bulk
+
+    cdef int read_bulk(self) except -1:
+        """There is something to read: one recv(2) of as much as there is."""
+        cdef char *memory
+        cdef ssize_t size
+        if self.get_buffer is not None:
+            size = self.read_bulk_buffered()
+        else:
+            memory = self.loop.bulk_memory()
+            size = recv(self.fd, memory, BULK_BYTES, MSG_DONTWAIT)
+            if size < 0:
+                size = -errno
+            if size > 0:
+                self.deliver(PyBytes_FromStringAndSize(memory, size))
+        if size > 0:
+            self.note_short(size)
+        elif size != -EAGAIN and size != -EINTR:
+            self.ended(<int>size)
+        return 0
+
+    cdef ssize_t read_bulk_buffered(self) except? -1:
+        """The same into the protocol's own memory. -EAGAIN also if that failed."""
+        cdef Py_buffer view
+        cdef ssize_t size
+        cdef object context = self.context
+        PyContext_Enter(<PyObject *>context)
+        try:
+            buffer = self.ask_buffer()
+            if buffer is None:
+                return -EAGAIN
+            try:
+                PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as exc:
+                self.fatal_error(exc, "Fatal read error on socket transport")
+                return -EAGAIN
+            size = recv(self.fd, view.buf, view.len, MSG_DONTWAIT)
+            if size < 0:
+                size = -errno
+            PyBuffer_Release(&view)
+            if size > 0:
+                self.tell_updated(size)
+        finally:
+            PyContext_Exit(<PyObject *>context)
+        return size
+
+    cdef int note_short(self, Py_ssize_t size) except -1:
+        """Small reads for a while: this connection is no bulk sender any more."""
+        if size >= SHORT_BYTES:
+            self.short_count = 0
+            return 0
+        self.short_count += 1
+        if self.short_count == SHORT_READS:
+            self.short_count = 0
+            self.full_count = 0
+            self.in_bulk = not self.loop.multishot
+        return 0
+
+    # ---- writing
+
+    cdef Py_ssize_t unsent(self) noexcept:
+        # A plain number: cannot raise.
+        return self.backlog_bytes
+
+    def write(self, data):
+        """Send, or keep what the socket does not take; see pause_writing().
+
+        The memory of `data` may be changed or freed when this returns. Raises
+        TypeError for what is not bytes-like, RuntimeError after write_eof().
+        """
+        cdef Py_buffer view
+        if PyBytes_CheckExact(data):
+            if self.may_write(data):
+                self.write_memory(
+                    data, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+            return
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError("data argument must be a bytes-like object, "
+                            f"not {type(data).__name__!r}")
+        if not self.may_write(data):
+            return
+        try:
+            PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        except BufferError as exc:
+            self.fatal_error(exc, "Fatal write error on socket transport")
+            return
+        try:
+            self.write_memory(None, <const char *>view.buf, view.len)
+        finally:
+            PyBuffer_Release(&view)
+
+    def writelines(self, list_of_data):
+        """write() for all of an iterable of bytes-like objects at once."""
+        if self.eof_asked:
+            raise RuntimeError("Cannot call writelines() after write_eof()")
+        if self.empty_waiter is not None:
+            raise RuntimeError("unable to writelines; sendfile is in progress")
+        if list_of_data:
+            self.write(join_lines(list_of_data))
+
+    cdef bint may_write(self, data) except -1:
+        if self.eof_asked:
+            raise RuntimeError("Cannot call write() after write_eof()")
+        if self.empty_waiter is not None:
+            raise RuntimeError("unable to write; sendfile is in progress")
+        if not self.conn_lost:
+            return True
+        if data:
+            if self.conn_lost >= WARN_AFTER:
+                logger.warning("socket.send() raised exception.")
+            self.conn_lost += 1
+        return False
+
+    cdef int write_memory(self, bytes owner, const char *data,
+                          Py_ssize_t size) except -1:
+        """`owner` holds the memory and never changes; None: copy what is kept."""
+        cdef Py_ssize_t sent = 0
+        if size == 0:
+            return 0
+        if not self.backlog_bytes:
+            sent = self.send_now(data, size)
+            if sent == size or sent < 0:
+                return 0
+            self.backlog = collections.deque()
+            if owner is not None:
+                self.backlog_offset = sent
+        if owner is None:
+            owner = PyBytes_FromStringAndSize(data + sent, size - sent)
+        self.backlog.append(owner)
+        self.backlog_bytes += size - sent
+        self.watch_writable()
+        return self.pause_protocol_if_full()
+
+    cdef Py_ssize_t send_now(self, const char *data, Py_ssize_t size) except -2:
+        """How much the socket took; -1 if the connection has failed."""
+        cdef ssize_t sent
+        if size < BULK_BYTES:
+            sent = send(self.fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT)
+        else:
+            # Copying this much takes long enough to let other threads run.
+            with nogil:
+                sent = send(self.fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT)
+        if sent >= 0:
+            return sent
+        if errno == EAGAIN or errno == EINTR:
+            return 0
+        self.fatal_error(os_error(-errno), "Fatal write error on socket transport")
+        return -1
+
+    cdef int watch_writable(self) except -1:
+        if self.flush is None:
+            self.flush = FlushOperation(self)
+        if not self.flush.in_flight:
+            self.flush.context = PyContext_CopyCurrent()
+            self.loop.ring.prepare(self.flush)
+        return 0
+
+    cdef int send_backlog(self) except -1:
+        """The socket has room again: send as much as it takes, gathered."""
+        cdef iovec chunks[GATHER_MOST]
+        cdef msghdr message
+        cdef ssize_t sent
+        cdef int count = 0
+        cdef bytes chunk
+        cdef Py_ssize_t skip = self.backlog_offset
+        for chunk in self.backlog:
+            if count == GATHER_MOST:
+                break
+            chunks[count].iov_base = PyBytes_AS_STRING(chunk) + skip
+            chunks[count].iov_len = PyBytes_GET_SIZE(chunk) - skip
+            skip = 0
+            count += 1
+        memset(&message, 0, sizeof(message))
+        message.msg_iov = chunks
+        message.msg_iovlen = count
+        with nogil:
+            sent = sendmsg(self.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT)
+        if sent < 0 and errno != EAGAIN and errno != EINTR:
+            return self.send_failed(os_error(-errno))
+        if sent > 0:
+            self.drop_sent(sent)
+            self.resume_protocol_if_drained()
+        if self.conn_lost:
+            return 0
+        if self.backlog_bytes:
+            return self.watch_writable()
+        return self.backlog_sent()
+
+    cdef int drop_sent(self, Py_ssize_t sent) except -1:
+        cdef bytes chunk
+        self.backlog_bytes -= sent
+        sent += self.backlog_offset
+        self.backlog_offset = 0
+        while sent:
+            chunk = self.backlog[0]
+            if PyBytes_GET_SIZE(chunk) > sent:
+                self.backlog_offset = sent
+                break
+            sent -= PyBytes_GET_SIZE(chunk)
+            self.backlog.popleft()
+        return 0
+
+    cdef int backlog_sent(self) except -1:
+        """Everything is out: do what waited for that."""
+        if self.empty_waiter is not None:
+            self.empty_waiter.set_result(None)
+        if self.closing:
+            self.conn_lost += 1
+            try:
+                self._call_connection_lost(None)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as exc:
+                self.report("protocol.connection_lost() failed", exc)
+        elif self.eof_asked:
+            try:
+                self.sock.shutdown(socket.SHUT_WR)
+            except OSError as exc:
+                self.fatal_error(exc, "Fatal write error on socket transport")
+        return 0
+
+    cdef int send_failed(self, exc) except -1:
+        waiter = self.empty_waiter
+        self.fatal_error(exc, "Fatal write error on socket transport")
+        if waiter is not None:
+            waiter.set_exception(exc)
+        return 0
+
+    cdef int drop_unsent(self) except -1:
+        self.backlog = None
+        self.backlog_bytes = 0
+        self.backlog_offset = 0
+        self.loop.cancel(self.flush)
+        return 0
+
+    def can_write_eof(self):
+        return True
+
+    def write_eof(self):
+        """Send what is buffered, then end the writing side."""
+        if self.closing or self.eof_asked:
+            return
+        self.eof_asked = True
+        if not self.backlog_bytes:
+            self.sock.shutdown(socket.SHUT_WR)
+
+    # ---- for the stdlib's sendfile
+
+    def _make_empty_waiter(self):
+        if self.empty_waiter is not None:
+            raise RuntimeError("Empty waiter is already set")
+        self.empty_waiter = self.loop.create_future()
+        if not self.backlog_bytes:
+            self.empty_waiter.set_result(None)
+        return self.empty_waiter
+
+    def _reset_empty_waiter(self):
+        self.empty_waiter = None
+
+    def _call_connection_lost(self, exc):
+        Transport._call_connection_lost(self, exc)
+        if self.empty_waiter is not None:
+            self.empty_waiter.set_exception(
+                ConnectionError("Connection is closed by peer"))

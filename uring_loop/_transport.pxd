@@ -1,0 +1,36 @@
+from uring_loop._loop cimport LoopCore
+
+
+cdef class Transport:
+    cdef LoopCore loop
+    cdef object protocol
+    cdef object context
+    cdef object server
+    cdef object sock
+    cdef dict extra
+    cdef object __weakref__
+    cdef int fd
+    # Not 0: connection_lost is scheduled or done; then it counts writes in vain.
+    cdef Py_ssize_t conn_lost
+    cdef Py_ssize_t high_water
+    cdef Py_ssize_t low_water
+    cdef bint closing
+    cdef bint protocol_connected
+    cdef bint protocol_paused
+    # connection_lost() has run: only operations in flight keep the socket open.
+    cdef bint finished
+
+    cdef Py_ssize_t unsent(self) noexcept
+    cdef int drop_unsent(self) except -1
+    cdef int stop_reading(self) except -1
+    cdef bint busy(self) noexcept
+    cdef int hear_protocol(self) except -1
+
+    cdef int pause_protocol_if_full(self) except -1
+    cdef int resume_protocol_if_drained(self) except -1
+    cdef int fatal_error(self, exc, message) except -1
+    cdef int force_close(self, exc) except -1
+    cdef int lose_connection(self, exc) except -1
+    cdef int protocol_failed(self, method) except -1
+    cdef int protocol_lacks(self, method) except -1
+    cdef int operation_ended(self) except -1

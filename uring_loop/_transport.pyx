@@ -1,0 +1,254 @@
+"""What all transports share: the protocol, flow control, and how they end.
+
+The end of a transport follows asyncio step by step. `closing` is set by close() and
+by errors: no more is read. `conn_lost` is set when connection_lost() is scheduled:
+nothing is written any more. When connection_lost() has run, the socket is closed, but
+only after the last completion of every operation on it: a request in flight holds the
+file, and its peer would see no end of stream.
+"""
+
+import logging
+import warnings
+from asyncio import trsock
+
+from uring_loop._compat import attach_to_server, detach_from_server
+
+logger = logging.getLogger("asyncio")
+
+cdef Py_ssize_t DEFAULT_HIGH_WATER = 64 * 1024
+
+
+cdef int pass_on() except -1:
+    """Let the exception that is set already be seen by Cython."""
+    return -1
+
+
+cdef class Transport:
+    """Base of the compiled transports; does no I/O."""
+
+    def __init__(self, LoopCore loop not None, sock, protocol, extra=None,
+                 server=None):
+        self.loop = loop
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.extra = {} if extra is None else dict(extra)
+        self.extra["socket"] = trsock.TransportSocket(sock)
+        try:
+            self.extra["sockname"] = sock.getsockname()
+        except OSError:
+            self.extra["sockname"] = None
+        if "peername" not in self.extra:
+            try:
+                self.extra["peername"] = sock.getpeername()
+            except OSError:
+                self.extra["peername"] = None
+        self.high_water = DEFAULT_HIGH_WATER
+        self.low_water = DEFAULT_HIGH_WATER // 4
+        self.set_protocol(protocol)
+        self.server = server
+        if server is not None:
+            attach_to_server(server, self)
+        loop._transports[self.fd] = self
+
+    # ---- to be answered by each kind
+
+    cdef Py_ssize_t unsent(self) noexcept:
+        """Bytes accepted by write() that the kernel has not taken yet."""
+        # A plain number: cannot raise.
+        return 0
+
+    cdef int drop_unsent(self) except -1:
+        """Forget what is unsent and end the operation that would send it."""
+        raise NotImplementedError
+
+    cdef int stop_reading(self) except -1:
+        """End the operations that read."""
+        raise NotImplementedError
+
+    cdef bint busy(self) noexcept:
+        """Is any operation of this transport in flight?"""
+        # Looks at flags: cannot raise.
+        return False
+
+    cdef int hear_protocol(self) except -1:
+        """The protocol has changed: look up the methods that are called often."""
+        return 0
+
+    # ---- names that the stdlib reads
+
+    @property
+    def _loop(self):
+        return self.loop
+
+    @property
+    def _sock(self):
+        return self.sock
+
+    @property
+    def _sock_fd(self):
+        return self.fd
+
+    @property
+    def _extra(self):
+        return self.extra
+
+    @property
+    def _protocol_paused(self):
+        return self.protocol_paused
+
+    # ---- what every transport offers
+
+    def get_extra_info(self, name, default=None):
+        """Transport information: socket, sockname, peername and what was added."""
+        return self.extra.get(name, default)
+
+    def set_protocol(self, protocol):
+        self.protocol = protocol
+        self.protocol_connected = True
+        self.hear_protocol()
+
+    def get_protocol(self):
+        return self.protocol
+
+    def is_closing(self):
+        return self.closing
+
+    def close(self):
+        """Send what is buffered, then end; the protocol hears connection_lost()."""
+        if self.closing:
+            return
+        self.closing = True
+        self.stop_reading()
+        if not self.unsent():
+            self.lose_connection(None)
+
+    def abort(self):
+        """End at once; what is buffered is lost."""
+        self.force_close(None)
+
+    def _force_close(self, exc):
+        self.force_close(exc)
+
+    def get_write_buffer_size(self):
+        return self.unsent()
+
+    def get_write_buffer_limits(self):
+        return (self.low_water, self.high_water)
+
+    def set_write_buffer_limits(self, high=None, low=None):
+        if high is None:
+            high = 64 * 1024 if low is None else 4 * low
+        if low is None:
+            low = high // 4
+        if not high >= low >= 0:
+            raise ValueError(
+                f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
+        self.high_water = high
+        self.low_water = low
+        self.pause_protocol_if_full()
+
+    def __del__(self):
+        if self.sock is not None and self.sock.fileno() >= 0:
+            warnings.warn(f"unclosed transport {self!r}", ResourceWarning,
+                          source=self)
+            self.sock.close()
+            if self.server is not None:
+                detach_from_server(self.server, self)
+
+    # ---- flow control
+
+    cdef int pause_protocol_if_full(self) except -1:
+        if self.protocol_paused or self.unsent() <= self.high_water:
+            return 0
+        self.protocol_paused = True
+        try:
+            self.protocol.pause_writing()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self.report("protocol.pause_writing() failed", exc)
+        return 0
+
+    cdef int resume_protocol_if_drained(self) except -1:
+        if not self.protocol_paused or self.unsent() > self.low_water:
+            return 0
+        self.protocol_paused = False
+        try:
+            self.protocol.resume_writing()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self.report("protocol.resume_writing() failed", exc)
+        return 0
+
+    # ---- errors and the end
+
+    def report(self, message, exc):
+        self.loop.call_exception_handler({
+            "message": message,
+            "exception": exc,
+            "transport": self,
+            "protocol": self.protocol,
+        })
+
+    cdef int fatal_error(self, exc, message) except -1:
+        """The connection cannot go on; errors of the network are no news."""
+        if not isinstance(exc, OSError):
+            self.report(message, exc)
+        elif self.loop._debug:
+            logger.debug("%r: %s", self, message, exc_info=exc)
+        return self.force_close(exc)
+
+    cdef int protocol_failed(self, method) except -1:
+        """A method of the protocol has raised; the exception is still set."""
+        try:
+            pass_on()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self.fatal_error(exc, f"Fatal error: protocol.{method}() call failed.")
+        return 0
+
+    cdef int protocol_lacks(self, method) except -1:
+        """The protocol has no such method: end with the AttributeError for it."""
+        try:
+            getattr(self.protocol, method)
+        except AttributeError as exc:
+            self.fatal_error(exc, f"Fatal error: protocol.{method}() call failed.")
+        return 0
+
+    cdef int force_close(self, exc) except -1:
+        if self.conn_lost:
+            return 0
+        if self.unsent():
+            self.drop_unsent()
+        if not self.closing:
+            self.closing = True
+            self.stop_reading()
+        return self.lose_connection(exc)
+
+    cdef int lose_connection(self, exc) except -1:
+        self.conn_lost += 1
+        self.loop.call_soon(self._call_connection_lost, exc)
+        return 0
+
+    def _call_connection_lost(self, exc):
+        server = self.server
+        try:
+            if self.protocol_connected:
+                self.protocol.connection_lost(exc)
+        finally:
+            self.protocol = None
+            self.hear_protocol()
+            self.server = None
+            self.finished = True
+            self.operation_ended()
+            if server is not None:
+                detach_from_server(server, self)
+
+    cdef int operation_ended(self) except -1:
+        """Close the socket if this was all that kept it open."""
+        if self.finished and self.sock is not None and not self.busy():
+            self.sock.close()
+            self.sock = None
+        return 0

@@ -1,0 +1,108 @@
+"""The C names of include/uring.h that Cython code uses; no logic."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+
+cdef extern from "uring.h" nogil:
+    enum:
+        # Of <errno.h>, which Cython's libc.errno lacks.
+        ECANCELED
+        IORING_SETUP_CQSIZE
+        IORING_SETUP_CLAMP
+        IORING_SETUP_R_DISABLED
+        IORING_SETUP_SUBMIT_ALL
+        IORING_SETUP_COOP_TASKRUN
+        IORING_SETUP_TASKRUN_FLAG
+        IORING_SETUP_SINGLE_ISSUER
+        IORING_SETUP_DEFER_TASKRUN
+        IORING_SETUP_NO_SQARRAY
+        IORING_OP_POLL_ADD
+        IORING_OP_ACCEPT
+        IORING_OP_ASYNC_CANCEL
+        IORING_OP_READ
+        IORING_OP_RECV
+        IO_URING_OP_SUPPORTED
+        IOSQE_BUFFER_SELECT
+        IOSQE_CQE_SKIP_SUCCESS
+        IORING_CQE_F_MORE
+        IORING_CQE_BUFFER_SHIFT
+
+    struct __kernel_timespec:
+        int64_t tv_sec
+        long long tv_nsec
+
+    struct io_uring_sqe:
+        uint8_t flags
+        uint16_t buf_group
+
+    struct io_uring_cqe:
+        uint64_t user_data
+        int32_t res
+        uint32_t flags
+
+    struct io_uring_params:
+        uint32_t sq_entries
+        uint32_t cq_entries
+        uint32_t flags
+
+    struct io_uring_probe_op:
+        uint16_t flags
+
+    struct io_uring_probe:
+        uint8_t ops_len
+        io_uring_probe_op *ops
+
+    struct io_uring_sq:
+        unsigned ring_entries
+
+    struct io_uring_cq:
+        unsigned ring_entries
+
+    struct io_uring:
+        io_uring_sq sq
+        io_uring_cq cq
+        int ring_fd
+
+    struct io_uring_buf:
+        pass
+
+    struct io_uring_buf_ring:
+        pass
+
+    struct io_uring_buf_reg:
+        uint64_t ring_addr
+        uint32_t ring_entries
+        uint16_t bgid
+
+    int io_uring_queue_init_params(
+        unsigned entries, io_uring *ring, io_uring_params *p)
+    void io_uring_queue_exit(io_uring *ring)
+    int io_uring_enable_rings(io_uring *ring)
+    int io_uring_register_probe(io_uring *ring, io_uring_probe *p, unsigned nr)
+    int io_uring_register_buf_ring(
+        io_uring *ring, io_uring_buf_reg *reg, unsigned flags)
+    int io_uring_buf_ring_mask(uint32_t ring_entries)
+    void io_uring_buf_ring_add(
+        io_uring_buf_ring *br, void *addr, unsigned len, unsigned short bid,
+        int mask, int buf_offset)
+    void io_uring_buf_ring_advance(io_uring_buf_ring *br, int count)
+
+    io_uring_sqe *io_uring_get_sqe(io_uring *ring)
+    void io_uring_sqe_set_data64(io_uring_sqe *sqe, uint64_t data)
+    unsigned io_uring_sq_ready(const io_uring *ring)
+    unsigned io_uring_cq_ready(const io_uring *ring)
+    int io_uring_submit(io_uring *ring)
+    int io_uring_submit_and_get_events(io_uring *ring)
+    int uring_submit_and_wait(
+        io_uring *ring, unsigned wait_nr, __kernel_timespec *ts)
+    bint uring_need_wait(const io_uring *ring)
+    bint uring_pop(io_uring *ring, io_uring_cqe *out)
+
+    void io_uring_prep_poll_add(io_uring_sqe *sqe, int fd, unsigned poll_mask)
+    void io_uring_prep_cancel64(io_uring_sqe *sqe, uint64_t user_data, int flags)
+    void io_uring_prep_read(
+        io_uring_sqe *sqe, int fd, void *buf, unsigned nbytes, uint64_t offset)
+    void io_uring_prep_recv_multishot(
+        io_uring_sqe *sqe, int sockfd, void *buf, size_t len, int flags)
+    void io_uring_prep_multishot_accept(
+        io_uring_sqe *sqe, int fd, void *addr, void *addrlen, int flags)

@@ -1,0 +1,65 @@
+"""Chooses what carries a loop's I/O: an io_uring ring, or the stdlib's selector."""
+
+import errno
+import logging
+import os
+import platform
+
+logger = logging.getLogger("uring_loop")
+
+BACKENDS = ("auto", "io_uring", "selector")
+VARIABLE = "URING_LOOP_BACKEND"
+SYSCTL = "/proc/sys/kernel/io_uring_disabled"
+
+
+def requested_backend(backend):
+    """The argument, else the environment's, else "auto"; ValueError if unknown."""
+    source = "backend"
+    if backend is None:
+        backend = os.environ.get(VARIABLE) or "auto"
+        source = VARIABLE
+    if backend not in BACKENDS:
+        raise ValueError(
+            f"{source} must be one of {', '.join(BACKENDS)}, not {backend!r}")
+    return backend
+
+
+def fall_back(exc):
+    """Say once per loop that there will be no ring; returns the reason."""
+    reason = explain(exc)
+    logger.info("io_uring cannot be used, falling back to the selector: %s", reason)
+    return reason
+
+
+def explain(exc):
+    """Cause and cure of an error from making a ring."""
+    return f"{errno.errorcode.get(exc.errno, exc.errno)}: {cause(exc.errno)}"
+
+
+def cause(number):
+    if number == errno.ENOMEM:
+        return ("the ring's memory counts against RLIMIT_MEMLOCK for ordinary users: "
+                "raise it (ulimit -l, systemd LimitMEMLOCK=, docker --ulimit memlock=) "
+                "or close unused loops")
+    if number == errno.ENOSYS:
+        return (f"this kernel ({platform.release()}) has no io_uring or an old one, or "
+                "a seccomp filter hides it: Linux 5.11 or later is needed")
+    if number in (errno.EPERM, errno.EACCES):
+        return forbidden_by()
+    if number in (errno.EMFILE, errno.ENFILE):
+        return "no descriptor is free: raise RLIMIT_NOFILE (ulimit -n)"
+    return f"io_uring_setup failed: {os.strerror(number)}"
+
+
+def forbidden_by():
+    """io_uring_disabled is 1 (only for io_uring_group) or 2 (for all), else seccomp."""
+    try:
+        with open(SYSCTL) as file:
+            value = int(file.read())
+    except (OSError, ValueError):
+        value = 0
+    if value:
+        return (f"sysctl kernel.io_uring_disabled={value} forbids it: "
+                "set it to 0 (sysctl -w kernel.io_uring_disabled=0)")
+    return ("a seccomp filter or security module forbids it (Docker's default profile "
+            "does): allow io_uring_setup, io_uring_enter and io_uring_register")

@@ -1,0 +1,169 @@
+"""class Loop: the compiled core in front, asyncio's own Unix loop behind it."""
+
+import asyncio
+import os
+import selectors
+import signal
+import threading
+from asyncio import constants, sslproto
+
+from uring_loop import _compat, backend as backends
+from uring_loop._accept import AcceptOperation
+from uring_loop._loop import LoopCore
+from uring_loop._stream import StreamTransport
+from uring_loop._watch import RingSelector
+
+TASKRUN_MODES = ("defer", "coop")
+
+
+class Loop(LoopCore, asyncio.SelectorEventLoop):
+    """asyncio's Unix loop with its I/O moved onto an io_uring ring.
+
+    backend     "io_uring", "selector", or "auto": io_uring if it can be had.
+                Default: the environment variable URING_LOOP_BACKEND, else "auto"
+    taskrun     "defer" (DEFER_TASKRUN, Linux 6.1) or "coop" (COOP_TASKRUN, the flags
+                of QEMU's series, Linux 5.19)
+    sq_entries  size of the submission queue, a power of two from 8 to 32768; the
+                completion queue has four times as many
+
+    Raises ValueError for an unknown option value, and OSError with cause and cure if
+    backend="io_uring" and there is no ring to be had.
+    """
+
+    def __init__(self, *, backend=None, taskrun="defer", sq_entries=256):
+        backend = backends.requested_backend(backend)
+        options = check_options(taskrun, sq_entries)
+        self.backend_reason = "asked for"
+        self._listeners = {}
+        selector = None
+        if backend != "selector":
+            selector = self._try_ring(options, required=backend == "io_uring")
+        super().__init__(selector or selectors.DefaultSelector())
+
+    def _try_ring(self, options, required):
+        try:
+            self.open_ring(options)
+        except OSError as exc:
+            if required:
+                raise OSError(exc.errno, backends.explain(exc)) from None
+            self.backend_reason = backends.fall_back(exc)
+            return None
+        return RingSelector(self)
+
+    # ---- what runs this loop
+
+    @property
+    def backend(self):
+        """"io_uring" or "selector"; `backend_reason` says why."""
+        return "selector" if self.ring is None else "io_uring"
+
+    @property
+    def ring_flags(self):
+        """Names of the ring's set-up flags that the kernel granted."""
+        return () if self.ring is None else self.ring.flag_names
+
+    @property
+    def ring_refused(self):
+        """The flags that it did not grant: name -> reason."""
+        return {} if self.ring is None else dict(self.ring.refused)
+
+    def __repr__(self):
+        return (f"<{type(self).__name__} backend={self.backend} "
+                f"running={self.is_running()} closed={self.is_closed()} "
+                f"debug={self.get_debug()}>")
+
+    # ---- running
+
+    def run_forever(self):
+        """Run until stop() is called."""
+        _compat.run_forever_setup(self)
+        wakeup_fd = self._hear_signals()
+        try:
+            self.run_steps()
+        finally:
+            self._stop_hearing_signals(wakeup_fd)
+            _compat.run_forever_cleanup(self)
+
+    def _hear_signals(self):
+        """Let a signal end the loop's sleep, even if it comes just before.
+
+        Python's handlers run between bytecodes. A signal that arrives after the last
+        bytecode and before the system call would wait for the next event without
+        this. Only the main thread can, and nobody else's choice is overruled.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return None
+        previous = signal.set_wakeup_fd(self._csock.fileno())
+        if previous not in (-1, self._csock.fileno()):
+            signal.set_wakeup_fd(previous)
+            return None
+        return previous
+
+    def _stop_hearing_signals(self, previous):
+        if previous == -1 and not self._signal_handlers:
+            signal.set_wakeup_fd(-1)
+
+    def close(self):
+        """Close the loop; what is in flight is cancelled and waited for."""
+        if self.is_closed() or self.is_running():
+            # The stdlib's own answer to both.
+            super().close()
+            return
+        super().close()
+        if self.ring is not None:
+            self.close_ring()
+
+    # ---- hooks of the stdlib, on the ring
+
+    def _make_socket_transport(self, sock, protocol, waiter=None, *, extra=None,
+                               server=None):
+        if self.ring is None:
+            return super()._make_socket_transport(
+                sock, protocol, waiter, extra=extra, server=server)
+        return StreamTransport(self, sock, protocol, waiter, extra, server)
+
+    def _make_ssl_transport(
+            self, rawsock, protocol, sslcontext, waiter=None, *, server_side=False,
+            server_hostname=None, extra=None, server=None,
+            ssl_handshake_timeout=constants.SSL_HANDSHAKE_TIMEOUT,
+            ssl_shutdown_timeout=constants.SSL_SHUTDOWN_TIMEOUT):
+        """The stdlib's, but for the transport below its SSLProtocol."""
+        ssl_protocol = sslproto.SSLProtocol(
+            self, protocol, sslcontext, waiter, server_side, server_hostname,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout)
+        self._make_socket_transport(rawsock, ssl_protocol, extra=extra, server=server)
+        return ssl_protocol._app_transport
+
+    def _start_serving(self, protocol_factory, sock, sslcontext=None, server=None,
+                       backlog=100,
+                       ssl_handshake_timeout=constants.SSL_HANDSHAKE_TIMEOUT,
+                       ssl_shutdown_timeout=constants.SSL_SHUTDOWN_TIMEOUT):
+        serving = dict(
+            sslcontext=sslcontext, backlog=backlog,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout)
+        if self.ring is None or not self.multishot:
+            super()._start_serving(protocol_factory, sock, server=server, **serving)
+            return
+        listener = AcceptOperation(self, sock, protocol_factory, server, serving)
+        self._listeners[sock.fileno()] = listener
+        listener.start()
+
+    def _stop_serving(self, sock):
+        listener = self._listeners.pop(sock.fileno(), None)
+        if listener is not None:
+            listener.stop()
+        super()._stop_serving(sock)
+
+
+def check_options(taskrun, sq_entries):
+    """The options of a Ring, or ValueError."""
+    if taskrun not in TASKRUN_MODES:
+        raise ValueError(
+            f"taskrun must be one of {', '.join(TASKRUN_MODES)}, not {taskrun!r}")
+    if (not isinstance(sq_entries, int) or not 8 <= sq_entries <= 32768
+            or sq_entries & (sq_entries - 1)):
+        raise ValueError(
+            f"sq_entries must be a power of two from 8 to 32768, not {sq_entries!r}")
+    return {"taskrun": taskrun, "sq_entries": sq_entries}
