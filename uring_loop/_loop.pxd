@@ -53,6 +53,7 @@ cdef class LoopCore:
     cdef ReadyQueue due
     cdef list timers
     cdef bint sleeping
+    cdef unsigned long step_number
 
     # Fields that the stdlib's BaseEventLoop writes or reads: docs/stdlib-hooks.md.
     cdef public bint _stopping

@@ -23,7 +23,6 @@ from libc.math cimport ceil
 from libc.stdint cimport int64_t, uint64_t
 
 import asyncio
-import logging
 import os
 import threading
 from asyncio import base_events, events, format_helpers
@@ -52,7 +51,6 @@ cdef extern from "<unistd.h>" nogil:
 
 Task = asyncio.Task
 Future = asyncio.Future
-logger = logging.getLogger("asyncio")
 
 # asyncio's own limits: when cancelled timers are swept, and the longest sleep.
 cdef Py_ssize_t FEW_TIMERS = base_events._MIN_SCHEDULED_TIMER_HANDLES
@@ -511,6 +509,7 @@ cdef class LoopCore:
 
     cdef int step(self) except -1:
         cdef Py_ssize_t todo
+        self.step_number += 1
         if self.timers:
             self.sweep_timers()
         if self.ring is None:
@@ -629,8 +628,9 @@ cdef class LoopCore:
             handle._run()
             seconds = monotonic() - start
             if self._debug and seconds >= self.slow_callback_duration:
-                logger.warning("Executing %s took %.3f seconds",
-                               base_events._format_handle(handle), seconds)
+                base_events.logger.warning(
+                    "Executing %s took %.3f seconds",
+                    base_events._format_handle(handle), seconds)
         finally:
             self._current_handle = None
         return 0
@@ -645,7 +645,8 @@ cdef class LoopCore:
             who = self.ring.reap_one()
             seconds = monotonic() - start
             if seconds >= self.slow_callback_duration:
-                logger.warning("Executing %r took %.3f seconds", who, seconds)
+                base_events.logger.warning(
+                    "Executing %r took %.3f seconds", who, seconds)
         return 0
 
     # ---- the ring and its thread

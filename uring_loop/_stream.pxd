@@ -28,6 +28,8 @@ cdef class StreamTransport(Transport):
     # Reading.
     cdef object pending
     cdef int pending_end
+    # The iteration that last brought data.
+    cdef unsigned long data_step
     cdef int full_count
     cdef int short_count
     cdef bint reading_started

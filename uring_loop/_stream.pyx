@@ -27,7 +27,6 @@ from libc.errno cimport EAGAIN, EINTR, EINVAL, ENOBUFS, errno
 from libc.string cimport memcpy, memset
 
 import collections
-import logging
 import socket
 from asyncio import base_events, constants, futures, protocols, selector_events
 
@@ -64,7 +63,7 @@ cdef extern from "<poll.h>":
         POLLIN
         POLLOUT
 
-logger = logging.getLogger("asyncio")
+logger = selector_events.logger
 
 # No end of stream and no error waits behind the pending data.
 cdef enum:
@@ -297,6 +296,7 @@ cdef class StreamTransport(Transport):
             pool.give_back(flags)
             return 0
         self.note_size(size)
+        self.data_step = self.loop.step_number
         if self.paused or self.pending is not None:
             # Received before the pause took effect: kept, in order.
             if self.pending is None:
@@ -342,6 +342,13 @@ cdef class StreamTransport(Transport):
         self.eof_seen = True
         if self.paused or self.pending is not None:
             self.pending_end = res
+            return 0
+        if self.data_step == self.loop.step_number:
+            # On asyncio what data_received() has just started runs once before the
+            # end is read; here one iteration brings both.
+            self.pending = collections.deque()
+            self.pending_end = res
+            self.loop.soon(self._deliver_pending, (), None)
             return 0
         return self.deliver_end(res)
 

@@ -7,13 +7,12 @@ only after the last completion of every operation on it: a request in flight hol
 file, and its peer would see no end of stream.
 """
 
-import logging
 import warnings
-from asyncio import trsock
+from asyncio import selector_events, trsock
 
 from uring_loop._compat import attach_to_server, detach_from_server
 
-logger = logging.getLogger("asyncio")
+logger = selector_events.logger
 
 cdef Py_ssize_t DEFAULT_HIGH_WATER = 64 * 1024
 
@@ -29,8 +28,8 @@ cdef class Transport:
     def __init__(self, LoopCore loop not None, sock, protocol, extra=None,
                  server=None):
         self.loop = loop
-        self.sock = sock
         self.fd = sock.fileno()
+        self.sock = sock
         self.extra = {} if extra is None else dict(extra)
         self.extra["socket"] = trsock.TransportSocket(sock)
         try:
