@@ -108,7 +108,7 @@ cdef class AcceptOperation(Operation):
             raise
         except BaseException as exc:
             conn.close()
-            if self.loop._debug:
+            if self.loop.debug:
                 context = {
                     "message":
                         "Error on transport creation for incoming connection",

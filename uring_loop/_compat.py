@@ -1,9 +1,10 @@
 """The only place where the version of Python decides what is done."""
 
 import asyncio
+import inspect
 import sys
 import threading
-from asyncio import events
+from asyncio import events, format_helpers
 
 if sys.version_info >= (3, 13):
     def attach_to_server(server, transport):
@@ -50,6 +51,15 @@ else:
     def join_lines(lines):
         """One bytes object, with the TypeError that this version's asyncio gives."""
         return b"".join(lines)
+
+# Hides a callback's arguments but in debug mode: came in a patch release of 3.12.
+if "debug" in inspect.signature(format_helpers._format_callback_source).parameters:
+    def format_callback(loop, callback, args):
+        return format_helpers._format_callback_source(
+            callback, args, debug=loop.get_debug())
+else:
+    def format_callback(loop, callback, args):
+        return format_helpers._format_callback_source(callback, args)
 
 # asyncio deprecates policies from 3.14 on and has none from 3.16 on. Its own classes
 # and functions warn from 3.14 on; what they are made of does not.

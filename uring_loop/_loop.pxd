@@ -53,12 +53,14 @@ cdef class LoopCore:
     cdef ReadyQueue due
     cdef list timers
     cdef bint sleeping
+    cdef bint debug
+    cdef bint other_clock
+    cdef object debug_as_given
     cdef unsigned long step_number
 
     # Fields that the stdlib's BaseEventLoop writes or reads: docs/stdlib-hooks.md.
     cdef public bint _stopping
     cdef public bint _closed
-    cdef public bint _debug
     cdef public object _thread_id
     cdef public object _current_handle
     cdef public object _task_factory
@@ -70,6 +72,7 @@ cdef class LoopCore:
     cdef int step(self) except -1
     cdef int wait_on_ring(self) except -1
     cdef int wait_on_selector(self) except -1
+    cdef double now(self) except? -1
     cdef int64_t timeout_ns(self) except -2
     cdef int sweep_timers(self) except -1
     cdef int collect_due(self) except -1

@@ -24,11 +24,11 @@ from libc.stdint cimport int64_t, uint64_t
 
 import asyncio
 import os
-import threading
 from asyncio import base_events, events, format_helpers
 from heapq import heapify
 
-from uring_loop._ring cimport BufferPool, Operation, Ring
+from uring_loop._compat import format_callback
+from uring_loop._ring cimport BufferPool, Operation, Ring, thread_token
 from uring_loop._uapi cimport ECANCELED, io_uring_prep_read, io_uring_sqe
 
 cdef extern from "Python.h":
@@ -37,7 +37,6 @@ cdef extern from "Python.h":
     int PyContext_Exit(PyObject *context)
     PyObject *PyObject_Call(PyObject *callback, PyObject *args, PyObject *kwargs)
     void PyErr_CheckSignals() except *
-    unsigned long PyThread_get_thread_ident()
 
 cdef extern from "<time.h>" nogil:
     struct timespec:
@@ -185,7 +184,7 @@ cdef int callback_failed(Handle handle, callback, args) except -1:
     except (SystemExit, KeyboardInterrupt):
         raise
     except BaseException as exc:
-        source = format_helpers._format_callback_source(callback, args)
+        source = format_callback(handle._loop, callback, args)
         context = {
             "message": f"Exception in callback {source}",
             "exception": exc,
@@ -378,13 +377,22 @@ cdef class LoopCore:
     def _scheduled(self, list timers not None):
         self.timers = timers
 
+    @property
+    def _debug(self):
+        return self.debug_as_given
+
+    @_debug.setter
+    def _debug(self, enabled):
+        self.debug = enabled
+        self.debug_as_given = enabled
+
     # ---- scheduling
 
     def time(self):
         return monotonic()
 
     def get_debug(self):
-        return self._debug
+        return self.debug_as_given
 
     def is_closed(self):
         return self._closed
@@ -405,7 +413,7 @@ cdef class LoopCore:
         handle._args = args
         handle._loop = self
         handle._context = PyContext_CopyCurrent() if context is None else context
-        if self._debug:
+        if self.debug:
             handle._source_traceback = format_helpers.extract_stack()
         self.ready.push(handle)
         return handle
@@ -413,7 +421,7 @@ cdef class LoopCore:
     def call_soon(self, callback, *args, context=None):
         if self._closed:
             self._check_closed()
-        if self._debug:
+        if self.debug:
             self._check_thread()
             self._check_callback(callback, "call_soon")
         return self.soon(callback, args, context)
@@ -422,7 +430,7 @@ cdef class LoopCore:
         cdef Handle handle
         if self._closed:
             self._check_closed()
-        if self._debug:
+        if self.debug:
             self._check_callback(callback, "call_soon_threadsafe")
         handle = self.soon(callback, args, context)
         # A loop that is awake looks at its queue before it sleeps again.
@@ -442,28 +450,27 @@ cdef class LoopCore:
     def call_later(self, delay, callback, *args, context=None):
         if delay is None:
             raise TypeError("delay must not be None")
-        return self.add_timer(self.time() + delay, callback, args, context,
-                              "call_later")
+        return self.add_timer(self.time() + delay, callback, args, context)
 
     def call_at(self, when, callback, *args, context=None):
         if when is None:
             raise TypeError("when cannot be None")
-        return self.add_timer(when, callback, args, context, "call_at")
+        return self.add_timer(when, callback, args, context)
 
-    def add_timer(self, when, callback, tuple args, context, method):
+    def add_timer(self, when, callback, tuple args, context):
         cdef TimerHandle handle
         if self._closed:
             self._check_closed()
-        if self._debug:
+        if self.debug:
             self._check_thread()
-            self._check_callback(callback, method)
+            self._check_callback(callback, "call_at")
         handle = TimerHandle.__new__(TimerHandle)
         handle._when = when
         handle._callback = callback
         handle._args = args
         handle._loop = self
         handle._context = PyContext_CopyCurrent() if context is None else context
-        if self._debug:
+        if self.debug:
             handle._source_traceback = format_helpers.extract_stack()
         self.timers.append(handle)
         sift_down(self.timers, 0, len(self.timers) - 1)
@@ -480,7 +487,7 @@ cdef class LoopCore:
     def create_task(self, coro, *, name=None, context=None, **kwargs):
         if self._closed:
             self._check_closed()
-        if kwargs or self._debug or self._task_factory is not None:
+        if kwargs or self.debug or self._task_factory is not None:
             return asyncio.BaseEventLoop.create_task(
                 self, coro, name=name, context=context, **kwargs)
         if name is None and context is None:
@@ -491,6 +498,8 @@ cdef class LoopCore:
 
     def run_steps(self):
         """Iterate until stop(); the thread that calls this owns the ring."""
+        # A subclass or a test may bring another clock.
+        self.other_clock = getattr(self.time, "__func__", None) is not OWN_TIME
         if self.ring is not None:
             self.bind_to_thread()
         while True:
@@ -522,7 +531,7 @@ cdef class LoopCore:
         if todo:
             self.run_handles(self.ready, todo)
         if self.ring is not None:
-            if self._debug:
+            if self.debug:
                 self.reap_slowly()
             else:
                 self.ring.reap(0xFFFFFFFF)
@@ -562,13 +571,16 @@ cdef class LoopCore:
         self._process_events(reported)
         return 0
 
+    cdef double now(self) except? -1:
+        return self.time() if self.other_clock else monotonic()
+
     cdef int64_t timeout_ns(self) except -2:
         """How long to sleep: -1 without limit, 0 not at all. Rounded up, so that
         no timer is found not yet due."""
         cdef double seconds
         if not self.timers:
             return -1
-        seconds = when_at(self.timers, 0) - monotonic()
+        seconds = when_at(self.timers, 0) - self.now()
         if seconds <= 0:
             return 0
         return <int64_t>ceil(min(seconds, LONGEST_SLEEP) * 1e9)
@@ -595,7 +607,7 @@ cdef class LoopCore:
 
     cdef int collect_due(self) except -1:
         """Take out what is due now: what callbacks add is for the next iteration."""
-        cdef double end = monotonic() + self._clock_resolution
+        cdef double end = self.now() + self._clock_resolution
         cdef TimerHandle handle
         while self.timers and when_at(self.timers, 0) < end:
             handle = pop_timer(self.timers)
@@ -611,7 +623,7 @@ cdef class LoopCore:
             if isinstance(handle, Handle):
                 if (<Handle>handle)._cancelled:
                     continue
-                if not self._debug:
+                if not self.debug:
                     run_handle(<Handle>handle)
                     continue
             elif handle._cancelled:
@@ -627,7 +639,7 @@ cdef class LoopCore:
         try:
             handle._run()
             seconds = monotonic() - start
-            if self._debug and seconds >= self.slow_callback_duration:
+            if self.debug and seconds >= self.slow_callback_duration:
                 base_events.logger.warning(
                     "Executing %s took %.3f seconds",
                     base_events._format_handle(handle), seconds)
@@ -663,7 +675,7 @@ cdef class LoopCore:
 
     cdef int flush_ring(self) except -1:
         """Submit now what was prepared, if this is the ring's thread."""
-        if self.ring.enabled and self.ring.owner == PyThread_get_thread_ident():
+        if self.ring.enabled and self.ring.owner == thread_token():
             self.ring.enter(False)
         return 0
 
@@ -678,7 +690,7 @@ cdef class LoopCore:
         cdef Ring ring = self.ring
         if not ring.enabled:
             ring.enable()
-        elif ring.owner != PyThread_get_thread_ident():
+        elif ring.owner != thread_token():
             self.move_ring()
         if not self.wake.in_flight:
             self.ring.prepare(self.wake)
@@ -725,3 +737,6 @@ cdef class LoopCore:
         for op in left:
             op.complete(-ECANCELED, 0)
         self.wake.close()
+
+
+OWN_TIME = LoopCore.__dict__["time"]

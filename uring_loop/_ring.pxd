@@ -69,3 +69,4 @@ cdef class BufferPool:
 
 
 cpdef object os_error(int res)
+cdef unsigned long thread_token() noexcept

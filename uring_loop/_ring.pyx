@@ -23,7 +23,6 @@ from posix.mman cimport (
     madvise, mmap, munmap)
 
 import os
-import threading
 import time
 
 from uring_loop._uapi cimport *
@@ -71,7 +70,29 @@ SMALLEST_SQ_ENTRIES = 8
 MEMLOCK_DELAY_SECONDS = 0.01
 DRAIN_SECONDS = 2
 
+cdef extern from *:
+    """
+    static _Thread_local unsigned long uring_thread_token;
+    """
+    unsigned long uring_thread_token
+
 cdef unsigned long fork_count = 0
+cdef unsigned long thread_count = 0
+
+
+cdef unsigned long thread_token() noexcept:
+    """A number that no other thread of this process has or had.
+
+    Neither pthread nor kernel ids will do: a new thread may get those of an ended one,
+    but not its rings.
+    """
+    # Arithmetic only: cannot raise.
+    global thread_count
+    global uring_thread_token
+    if uring_thread_token == 0:
+        thread_count += 1
+        uring_thread_token = thread_count
+    return uring_thread_token
 
 
 def _note_fork():
@@ -139,7 +160,7 @@ cdef class Ring:
         self.climb_down(sq_entries, cq_entries or 4 * sq_entries, flags)
         self.closed = False
         self.enabled = not disabled
-        self.owner = threading.get_ident() if self.enabled else 0
+        self.owner = thread_token() if self.enabled else 0
         self.check_opcodes()
 
     cdef int climb_down(self, unsigned entries, unsigned cq_entries,
@@ -278,7 +299,7 @@ cdef class Ring:
             if res < 0:
                 raise os_error(res)
             self.enabled = True
-            self.owner = threading.get_ident()
+            self.owner = thread_token()
         return 0
 
     cdef io_uring_sqe *next_entry(self) except NULL:
@@ -443,7 +464,7 @@ cdef class Ring:
         if self.closed:
             return []
         if (self.fork_mark == fork_count and self.enabled
-                and self.owner == threading.get_ident()):
+                and self.owner == thread_token()):
             self.drain()
         return self.abandon()
 

@@ -20,12 +20,8 @@ cdef class StreamTransport(Transport):
     cdef BulkOperation bulk
     cdef FlushOperation flush
 
-    # Methods of the protocol, looked up once; None where it has no such method.
-    cdef object data_received
-    cdef object get_buffer
-    cdef object buffer_updated
-
     # Reading.
+    cdef bint buffered
     cdef object pending
     cdef int pending_end
     # The iteration that last brought data.

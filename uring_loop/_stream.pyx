@@ -43,7 +43,8 @@ cdef extern from "Python.h":
     int PyContext_Enter(PyObject *context) except -1
     # Its failure would mean that the context is not the one entered: impossible.
     int PyContext_Exit(PyObject *context)
-    PyObject *PyObject_CallOneArg(PyObject *callback, PyObject *arg)
+    PyObject *PyObject_CallMethodOneArg(
+        PyObject *self, PyObject *name, PyObject *arg)
 
 cdef extern from "<sys/socket.h>" nogil:
     struct iovec:
@@ -60,11 +61,14 @@ cdef extern from "<sys/socket.h>" nogil:
 
 cdef extern from "<poll.h>":
     enum:
+        POLLERR
+        POLLHUP
         POLLIN
         POLLOUT
 
 logger = selector_events.logger
 
+cdef str DATA_RECEIVED = "data_received"
 # No end of stream and no error waits behind the pending data.
 cdef enum:
     NO_END = 1
@@ -147,10 +151,17 @@ cdef class FlushOperation(Operation):
 
     cdef int complete(self, int res, unsigned flags) except -1:
         cdef object context = self.context
-        if res != -ECANCELED and self.stream.backlog_bytes:
+        cdef StreamTransport stream = self.stream
+        if res == -ECANCELED or not stream.backlog_bytes:
+            pass
+        elif res & (POLLERR | POLLHUP) and stream.receive.in_flight:
+            # The receive has the socket's error, and asyncio reads before it writes:
+            # a send now would only learn of a broken pipe.
+            stream.loop.soon(stream._send_backlog, (), context)
+        else:
             PyContext_Enter(<PyObject *>context)
             try:
-                self.stream.send_backlog()
+                stream.send_backlog()
             finally:
                 PyContext_Exit(<PyObject *>context)
         self.stream.operation_ended()
@@ -199,26 +210,18 @@ cdef class StreamTransport(Transport):
             info.append("closing")
         info.append(f"fd={self.fd}")
         if self.sock is not None and not self.loop._closed:
-            reading = self.receive.in_flight or (
-                self.bulk is not None and self.bulk.in_flight)
-            writing = self.flush is not None and self.flush.in_flight
-            info.append("read=" + ("polling" if reading else "idle"))
-            info.append(f"write=<{'polling' if writing else 'idle'}, "
+            info.append("read=" + ("polling" if self.wants_data() else "idle"))
+            info.append(f"write=<{'polling' if self.backlog_bytes else 'idle'}, "
                         f"bufsize={self.backlog_bytes}>")
         return f"<{' '.join(info)}>"
 
-    cdef int hear_protocol(self) except -1:
-        protocol = self.protocol
-        self.data_received = self.get_buffer = self.buffer_updated = None
-        if protocol is None:
-            return 0
-        if isinstance(protocol, protocols.BufferedProtocol):
-            self.get_buffer = protocol.get_buffer
-            self.buffer_updated = protocol.buffer_updated
-        else:
-            # A protocol without it fails when data comes, as on asyncio.
-            self.data_received = getattr(protocol, "data_received", None)
-        return 0
+    def set_protocol(self, protocol):
+        self.buffered = isinstance(protocol, protocols.BufferedProtocol)
+        Transport.set_protocol(self, protocol)
+
+    @property
+    def _eof(self):
+        return self.eof_asked
 
     cdef bint busy(self) noexcept:
         # Looks at flags: cannot raise.
@@ -241,18 +244,20 @@ cdef class StreamTransport(Transport):
         self.paused = True
         # A poll may stay in flight: it takes nothing from the socket.
         self.loop.cancel(self.receive)
-        if self.loop._debug:
+        if self.loop.debug:
             logger.debug("%r pauses reading", self)
 
     def resume_reading(self):
         if self.closing or not self.paused:
             return
         self.paused = False
+        # On asyncio, too, what is read from now on is seen by who resumed.
+        self.context = PyContext_CopyCurrent()
         if self.pending is not None or self.pending_end != NO_END:
             self.loop.soon(self._deliver_pending, (), None)
         else:
             self.arm()
-        if self.loop._debug:
+        if self.loop.debug:
             logger.debug("%r resumes reading", self)
 
     def _start_reading(self):
@@ -302,7 +307,7 @@ cdef class StreamTransport(Transport):
             if self.pending is None:
                 self.pending = collections.deque()
             self.pending.append(pool.take(flags, size))
-        elif self.get_buffer is not None:
+        elif self.buffered:
             self.received_buffered(size, flags)
         else:
             self.deliver(pool.take(flags, size))
@@ -354,14 +359,12 @@ cdef class StreamTransport(Transport):
 
     cdef int deliver(self, bytes data) except -1:
         cdef PyObject *result
-        cdef object method = self.data_received
+        cdef object protocol = self.protocol
         cdef object context = self.context
-        if method is None:
-            # Asked now, it says what is missing.
-            return self.protocol_lacks("data_received")
         PyContext_Enter(<PyObject *>context)
         # A pointer, not an object: see run_handle in _loop.pyx.
-        result = PyObject_CallOneArg(<PyObject *>method, <PyObject *>data)
+        result = PyObject_CallMethodOneArg(
+            <PyObject *>protocol, <PyObject *>DATA_RECEIVED, <PyObject *>data)
         PyContext_Exit(<PyObject *>context)
         if result == NULL:
             return self.protocol_failed("data_received")
@@ -375,7 +378,7 @@ cdef class StreamTransport(Transport):
         PyContext_Enter(<PyObject *>context)
         try:
             while done < size and not self.closing:
-                if self.paused or self.get_buffer is None:
+                if self.paused or not self.buffered:
                     self.put_back(data[done:size])
                     break
                 buffer = self.ask_buffer()
@@ -398,7 +401,7 @@ cdef class StreamTransport(Transport):
     cdef object ask_buffer(self):
         """The protocol's buffer; None if that failed, and the connection ends."""
         try:
-            buffer = self.get_buffer(-1)
+            buffer = self.protocol.get_buffer(-1)
             if not len(buffer):
                 raise RuntimeError("get_buffer() returned an empty buffer")
             return buffer
@@ -412,10 +415,8 @@ cdef class StreamTransport(Transport):
                               Py_ssize_t size) except -1:
         cdef Py_buffer view
         try:
-            PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as exc:
+            get_writable(buffer, &view)
+        except TypeError as exc:
             self.fatal_error(exc, "Fatal read error on socket transport")
             return 0
         size = min(size, view.len)
@@ -426,7 +427,7 @@ cdef class StreamTransport(Transport):
 
     cdef int tell_updated(self, Py_ssize_t size) except -1:
         try:
-            self.buffer_updated(size)
+            self.protocol.buffer_updated(size)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
@@ -439,7 +440,7 @@ cdef class StreamTransport(Transport):
         if res < 0:
             return self.fatal_error(
                 os_error(res), "Fatal read error on socket transport")
-        if self.loop._debug:
+        if self.loop.debug:
             logger.debug("%r received EOF", self)
         PyContext_Enter(<PyObject *>context)
         try:
@@ -461,7 +462,7 @@ cdef class StreamTransport(Transport):
         # While self.pending is set, what comes now is queued behind it.
         while pending and not self.paused and not self.closing:
             data = pending.popleft()
-            if self.get_buffer is None:
+            if not self.buffered:
                 self.deliver(data)
             else:
                 self.fill_buffer(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
@@ -480,7 +481,7 @@ cdef class StreamTransport(Transport):
         """There is something to read: one recv(2) of as much as there is."""
         cdef char *memory
         cdef ssize_t size
-        if self.get_buffer is not None:
+        if self.buffered:
             size = self.read_bulk_buffered()
         else:
             memory = self.loop.bulk_memory()
@@ -506,10 +507,8 @@ cdef class StreamTransport(Transport):
             if buffer is None:
                 return -EAGAIN
             try:
-                PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as exc:
+                get_writable(buffer, &view)
+            except TypeError as exc:
                 self.fatal_error(exc, "Fatal read error on socket transport")
                 return -EAGAIN
             size = recv(self.fd, view.buf, view.len, MSG_DONTWAIT)
@@ -633,6 +632,10 @@ cdef class StreamTransport(Transport):
             self.loop.ring.prepare(self.flush)
         return 0
 
+    def _send_backlog(self):
+        if self.backlog_bytes and not self.flush.in_flight:
+            self.send_backlog()
+
     cdef int send_backlog(self) except -1:
         """The socket has room again: send as much as it takes, gathered."""
         cdef iovec chunks[GATHER_MOST]
@@ -740,3 +743,13 @@ cdef class StreamTransport(Transport):
         if self.empty_waiter is not None:
             self.empty_waiter.set_exception(
                 ConnectionError("Connection is closed by peer"))
+
+
+cdef int get_writable(buffer, Py_buffer *view) except -1:
+    """The buffer's memory, or the TypeError of socket.recv_into."""
+    try:
+        PyObject_GetBuffer(buffer, view, PyBUF_WRITABLE)
+    except (TypeError, BufferError):
+        raise TypeError("recv_into() argument 1 must be read-write bytes-like object, "
+                        f"not {type(buffer).__name__}") from None
+    return 0

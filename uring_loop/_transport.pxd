@@ -12,8 +12,10 @@ cdef class Transport:
     cdef int fd
     # Not 0: connection_lost is scheduled or done; then it counts writes in vain.
     cdef Py_ssize_t conn_lost
-    cdef Py_ssize_t high_water
-    cdef Py_ssize_t low_water
+    # As given, and as they are compared: asyncio takes any kind of number.
+    cdef tuple water_marks
+    cdef double high_water
+    cdef double low_water
     cdef bint closing
     cdef bint protocol_connected
     cdef bint protocol_paused
@@ -24,7 +26,6 @@ cdef class Transport:
     cdef int drop_unsent(self) except -1
     cdef int stop_reading(self) except -1
     cdef bint busy(self) noexcept
-    cdef int hear_protocol(self) except -1
 
     cdef int pause_protocol_if_full(self) except -1
     cdef int resume_protocol_if_drained(self) except -1
@@ -32,5 +33,4 @@ cdef class Transport:
     cdef int force_close(self, exc) except -1
     cdef int lose_connection(self, exc) except -1
     cdef int protocol_failed(self, method) except -1
-    cdef int protocol_lacks(self, method) except -1
     cdef int operation_ended(self) except -1

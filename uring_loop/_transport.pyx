@@ -14,7 +14,7 @@ from uring_loop._compat import attach_to_server, detach_from_server
 
 logger = selector_events.logger
 
-cdef Py_ssize_t DEFAULT_HIGH_WATER = 64 * 1024
+cdef tuple DEFAULT_WATER_MARKS = (16 * 1024, 64 * 1024)
 
 
 cdef int pass_on() except -1:
@@ -41,8 +41,8 @@ cdef class Transport:
                 self.extra["peername"] = sock.getpeername()
             except OSError:
                 self.extra["peername"] = None
-        self.high_water = DEFAULT_HIGH_WATER
-        self.low_water = DEFAULT_HIGH_WATER // 4
+        self.water_marks = DEFAULT_WATER_MARKS
+        self.low_water, self.high_water = DEFAULT_WATER_MARKS
         self.set_protocol(protocol)
         self.server = server
         if server is not None:
@@ -69,11 +69,7 @@ cdef class Transport:
         # Looks at flags: cannot raise.
         return False
 
-    cdef int hear_protocol(self) except -1:
-        """The protocol has changed: look up the methods that are called often."""
-        return 0
-
-    # ---- names that the stdlib reads
+    # ---- asyncio's names, which the stdlib and tools read
 
     @property
     def _loop(self):
@@ -92,8 +88,24 @@ cdef class Transport:
         return self.extra
 
     @property
+    def _protocol(self):
+        return self.protocol
+
+    @property
     def _protocol_paused(self):
         return self.protocol_paused
+
+    @property
+    def _server(self):
+        return self.server
+
+    @property
+    def _closing(self):
+        return self.closing
+
+    @property
+    def _conn_lost(self):
+        return self.conn_lost
 
     # ---- what every transport offers
 
@@ -104,7 +116,6 @@ cdef class Transport:
     def set_protocol(self, protocol):
         self.protocol = protocol
         self.protocol_connected = True
-        self.hear_protocol()
 
     def get_protocol(self):
         return self.protocol
@@ -132,7 +143,8 @@ cdef class Transport:
         return self.unsent()
 
     def get_write_buffer_limits(self):
-        return (self.low_water, self.high_water)
+        """(low, high) in bytes."""
+        return self.water_marks
 
     def set_write_buffer_limits(self, high=None, low=None):
         if high is None:
@@ -142,8 +154,8 @@ cdef class Transport:
         if not high >= low >= 0:
             raise ValueError(
                 f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
-        self.high_water = high
-        self.low_water = low
+        self.low_water, self.high_water = low, high
+        self.water_marks = (low, high)
         self.pause_protocol_if_full()
 
     def __del__(self):
@@ -194,7 +206,7 @@ cdef class Transport:
         """The connection cannot go on; errors of the network are no news."""
         if not isinstance(exc, OSError):
             self.report(message, exc)
-        elif self.loop._debug:
+        elif self.loop.debug:
             logger.debug("%r: %s", self, message, exc_info=exc)
         return self.force_close(exc)
 
@@ -205,14 +217,6 @@ cdef class Transport:
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
-            self.fatal_error(exc, f"Fatal error: protocol.{method}() call failed.")
-        return 0
-
-    cdef int protocol_lacks(self, method) except -1:
-        """The protocol has no such method: end with the AttributeError for it."""
-        try:
-            getattr(self.protocol, method)
-        except AttributeError as exc:
             self.fatal_error(exc, f"Fatal error: protocol.{method}() call failed.")
         return 0
 
@@ -238,7 +242,6 @@ cdef class Transport:
                 self.protocol.connection_lost(exc)
         finally:
             self.protocol = None
-            self.hear_protocol()
             self.server = None
             self.finished = True
             self.operation_ended()
