@@ -57,23 +57,25 @@ cdef class AcceptOperation(Operation):
                 # As if it had still been in the backlog of the closed listener.
                 os.close(res)
             return 0
-        if res >= 0:
-            self.accepted(res)
-        elif res != -ECANCELED and res not in PASSING:
-            self.failed(res)
-        if self.wanted and not self.in_flight and (res >= 0 or res in PASSING):
-            self.loop.ring.prepare(self)
+        if res < 0 and res not in PASSING:
+            return self.failed(res)
+        try:
+            if res >= 0:
+                self.accepted(res)
+        finally:
+            self.start()
         return 0
 
     def start(self):
+        """Have the accept in flight, unless it is no longer wanted."""
         if self.wanted and not self.in_flight and not self.loop._closed:
             self.loop.ring.prepare(self)
 
     def stop(self):
         """Accept no more. Submitted at once, so that the socket can be closed."""
         self.wanted = False
-        if self.in_flight and not self.loop._closed:
-            self.loop.ring.cancel(self)
+        if self.in_flight:
+            self.loop.cancel(self)
             self.loop.flush_ring()
 
     cdef int accepted(self, int fd) except -1:
@@ -120,6 +122,8 @@ cdef class AcceptOperation(Operation):
         return 0
 
     cdef int failed(self, int res) except -1:
+        if res == -ECANCELED:
+            return 0
         if res == -EINVAL:
             # A kernel before 5.19: accept on readiness, as asyncio does.
             self.loop.multishot = False

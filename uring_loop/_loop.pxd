@@ -83,7 +83,7 @@ cdef class LoopCore:
     cdef int flush_ring(self) except -1
     cdef int bind_to_thread(self) except -1
     cdef int move_ring(self) except -1
-    cdef BufferPool receive_pool(self)
+    cdef bint open_pool(self) except -1
     cdef char *bulk_memory(self) except NULL
 
 

@@ -28,7 +28,7 @@ from asyncio import base_events, events, format_helpers
 from heapq import heapify
 
 from uring_loop._compat import format_callback
-from uring_loop._ring cimport BufferPool, Operation, Ring, thread_token
+from uring_loop._ring cimport BufferPool, Operation, Ring
 from uring_loop._uapi cimport ECANCELED, io_uring_prep_read, io_uring_sqe
 
 cdef extern from "Python.h":
@@ -668,14 +668,15 @@ cdef class LoopCore:
         self.ring.prepare(op)
 
     cdef int cancel(self, Operation op) except -1:
-        """Ask for an operation's end; on a closed loop all have ended."""
-        if op.in_flight and not self._closed:
+        """Ask for an operation's end. On a closed loop all have ended, and after a
+        fork they are the parent's."""
+        if op.in_flight and not self._closed and not self.ring.is_forked():
             self.ring.cancel(op)
         return 0
 
     cdef int flush_ring(self) except -1:
         """Submit now what was prepared, if this is the ring's thread."""
-        if self.ring.enabled and self.ring.owner == thread_token():
+        if self.ring.is_mine():
             self.ring.enter(False)
         return 0
 
@@ -690,7 +691,8 @@ cdef class LoopCore:
         cdef Ring ring = self.ring
         if not ring.enabled:
             ring.enable()
-        elif ring.owner != thread_token():
+        elif not ring.is_mine():
+            ring.check_usable()
             self.move_ring()
         if not self.wake.in_flight:
             self.ring.prepare(self.wake)
@@ -709,7 +711,8 @@ cdef class LoopCore:
         operations = old.abandon()
         self.retired.append((old, self.pool))
         self.ring = new
-        self.pool = None
+        if self.pool is not None:
+            self.pool = BufferPool(new)
         for op in reversed(operations):
             if op.cancel_requested:
                 op.complete(-ECANCELED, 0)
@@ -717,10 +720,15 @@ cdef class LoopCore:
                 self.ring.prepare(op)
         return 0
 
-    cdef BufferPool receive_pool(self):
-        if self.pool is None:
-            self.pool = BufferPool(self.ring)
-        return self.pool
+    cdef bint open_pool(self) except -1:
+        """Have the pool that multishot receives need; False if there can be none."""
+        if self.pool is None and self.multishot:
+            try:
+                self.pool = BufferPool(self.ring)
+            except OSError:
+                # A kernel before 5.19: all streams read in bulk, nothing is lost.
+                self.multishot = False
+        return self.multishot
 
     cdef char *bulk_memory(self) except NULL:
         """Where big reads land before they are copied: one place, always hot."""

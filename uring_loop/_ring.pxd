@@ -35,6 +35,8 @@ cdef class Ring:
                     io_uring_params *params) except? -1
     cdef int check_opcodes(self) except -1
     cdef int check_usable(self) except -1
+    cdef bint is_forked(self) noexcept
+    cdef bint is_mine(self) noexcept
     cdef io_uring_sqe *next_entry(self) except NULL
     cdef int make_room(self) except -1
     cdef void link(self, Operation op) noexcept
@@ -69,4 +71,3 @@ cdef class BufferPool:
 
 
 cpdef object os_error(int res)
-cdef unsigned long thread_token() noexcept

@@ -285,11 +285,22 @@ cdef class Ring:
     cdef int check_usable(self) except -1:
         if self.closed:
             raise RuntimeError("the ring is closed")
-        if self.fork_mark != fork_count:
+        if self.is_forked():
             raise RuntimeError(
                 "this loop was made before fork(): its ring belongs to the parent "
                 "process; make a new event loop in the child")
         return 0
+
+    cdef bint is_forked(self) noexcept:
+        """Is this a child process, and the ring its parent's?"""
+        # Compares numbers: cannot raise.
+        return self.fork_mark != fork_count
+
+    cdef bint is_mine(self) noexcept:
+        """Is the calling thread the one that may use the ring?"""
+        # Compares numbers: cannot raise.
+        return (self.enabled and not self.closed and not self.is_forked()
+                and self.owner == thread_token())
 
     cpdef int enable(self) except -1:
         """Make the calling thread the single issuer of a ring made disabled."""
@@ -352,7 +363,7 @@ cdef class Ring:
     cpdef bint need_wait(self) noexcept:
         """Would `enter` find work: completions, task work, unsubmitted entries?"""
         # Cannot raise; after a fork the memory is gone, and enter() says so.
-        if self.closed or self.fork_mark != fork_count:
+        if self.closed or self.is_forked():
             return True
         # Without TASKRUN_FLAG a kernel older than 5.19 posts by itself.
         return uring_need_wait(&self.ring)
@@ -438,7 +449,7 @@ cdef class Ring:
             self.unlink(op)
         if not self.closed:
             self.closed = True
-            if self.fork_mark == fork_count:
+            if not self.is_forked():
                 io_uring_queue_exit(&self.ring)
             else:
                 os.close(self.ring.ring_fd)
@@ -463,13 +474,12 @@ cdef class Ring:
         """
         if self.closed:
             return []
-        if (self.fork_mark == fork_count and self.enabled
-                and self.owner == thread_token()):
+        if self.is_mine():
             self.drain()
         return self.abandon()
 
     def __dealloc__(self):
-        if not self.closed and self.fork_mark == fork_count:
+        if not self.closed and not self.is_forked():
             io_uring_queue_exit(&self.ring)
 
 

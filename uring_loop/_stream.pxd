@@ -5,6 +5,8 @@ from uring_loop._transport cimport Transport
 cdef class ReceiveOperation(Operation):
     cdef StreamTransport stream
 
+    cdef int hear(self, int res, unsigned flags) except -1
+
 
 cdef class BulkOperation(Operation):
     cdef StreamTransport stream
@@ -13,6 +15,8 @@ cdef class BulkOperation(Operation):
 cdef class FlushOperation(Operation):
     cdef StreamTransport stream
     cdef object context
+
+    cdef int hear(self, int res) except -1
 
 
 cdef class StreamTransport(Transport):

@@ -91,13 +91,22 @@ cdef class ReceiveOperation(Operation):
         self.stream = stream
 
     cdef int prepare(self, io_uring_sqe *sqe) except -1:
-        cdef BufferPool pool = self.stream.loop.receive_pool()
+        cdef BufferPool pool = self.stream.loop.pool
         io_uring_prep_recv_multishot(sqe, self.stream.fd, NULL, 0, 0)
         sqe.flags |= IOSQE_BUFFER_SELECT
         sqe.buf_group = pool.group
         return 0
 
     cdef int complete(self, int res, unsigned flags) except -1:
+        if flags & IORING_CQE_F_MORE:
+            return self.hear(res, flags)
+        try:
+            self.hear(res, flags)
+        finally:
+            self.stream.operation_ended()
+        return 0
+
+    cdef int hear(self, int res, unsigned flags) except -1:
         cdef StreamTransport stream = self.stream
         if res > 0:
             stream.received(res, flags)
@@ -109,8 +118,6 @@ cdef class ReceiveOperation(Operation):
             stream.in_bulk = True
         elif res != -ECANCELED:
             stream.ended(res)
-        if not flags & IORING_CQE_F_MORE:
-            stream.operation_ended()
         return 0
 
     def __repr__(self):
@@ -129,9 +136,11 @@ cdef class BulkOperation(Operation):
         return 0
 
     cdef int complete(self, int res, unsigned flags) except -1:
-        if res != -ECANCELED and self.stream.wants_data():
-            self.stream.read_bulk()
-        self.stream.operation_ended()
+        try:
+            if res != -ECANCELED and self.stream.wants_data():
+                self.stream.read_bulk()
+        finally:
+            self.stream.operation_ended()
         return 0
 
     def __repr__(self):
@@ -150,21 +159,26 @@ cdef class FlushOperation(Operation):
         return 0
 
     cdef int complete(self, int res, unsigned flags) except -1:
-        cdef object context = self.context
+        try:
+            if self.stream.backlog_bytes and not self.stream.loop._closed:
+                self.hear(res)
+        finally:
+            self.stream.operation_ended()
+        return 0
+
+    cdef int hear(self, int res) except -1:
         cdef StreamTransport stream = self.stream
-        if res == -ECANCELED or not stream.backlog_bytes:
-            pass
-        elif res & (POLLERR | POLLHUP) and stream.receive.in_flight:
+        cdef object context = self.context
+        if res & (POLLERR | POLLHUP) and stream.receive.in_flight:
             # The receive has the socket's error, and asyncio reads before it writes:
             # a send now would only learn of a broken pipe.
             stream.loop.soon(stream._send_backlog, (), context)
-        else:
-            PyContext_Enter(<PyObject *>context)
-            try:
-                stream.send_backlog()
-            finally:
-                PyContext_Exit(<PyObject *>context)
-        self.stream.operation_ended()
+            return 0
+        PyContext_Enter(<PyObject *>context)
+        try:
+            stream.send_backlog()
+        finally:
+            PyContext_Exit(<PyObject *>context)
         return 0
 
     def __repr__(self):
@@ -267,7 +281,8 @@ cdef class StreamTransport(Transport):
     cdef bint wants_data(self) noexcept:
         # Looks at flags: cannot raise.
         return (self.reading_started and not self.paused and not self.closing
-                and not self.eof_seen and self.pending is None)
+                and not self.eof_seen and self.pending is None
+                and not self.loop._closed)
 
     cdef int arm(self) except -1:
         """Have one request in flight if data is wanted.
@@ -275,9 +290,9 @@ cdef class StreamTransport(Transport):
         A receive whose cancel is under way still may bring data: its last completion
         comes here again.
         """
-        if not self.wants_data() or self.receive.in_flight or self.loop._closed:
+        if not self.wants_data() or self.receive.in_flight:
             return 0
-        if not self.in_bulk:
+        if not self.in_bulk and self.loop.open_pool():
             return self.loop.ring.prepare(self.receive)
         if self.bulk is None:
             self.bulk = BulkOperation(self)

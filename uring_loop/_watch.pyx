@@ -49,10 +49,12 @@ cdef class Watch(Operation):
         # EBADF: the descriptor was closed behind our back. epoll goes silent, too.
         if not self.wanted or self.loop._closed or res == -EBADF:
             return 0
-        if res != -ECANCELED:
-            self.report()
-        if self.wanted and not self.in_flight and not self.loop._closed:
-            self.loop.ring.prepare(self)
+        try:
+            if res != -ECANCELED:
+                self.report()
+        finally:
+            if self.wanted:
+                self.loop.ring.prepare(self)
         return 0
 
     cdef int report(self) except -1:
@@ -73,8 +75,8 @@ cdef class Watch(Operation):
         """Report no more. Submitted at once: the request holds the file, and a
         close() of the descriptor would not reach its peer before it has ended."""
         self.wanted = False
-        if self.in_flight and not self.loop._closed:
-            self.loop.ring.cancel(self)
+        if self.in_flight:
+            self.loop.cancel(self)
             self.loop.flush_ring()
 
     def __repr__(self):

@@ -12,6 +12,7 @@ from uring_loop._accept import AcceptOperation
 from uring_loop._loop import LoopCore
 from uring_loop._stream import StreamTransport
 from uring_loop._watch import RingSelector
+from uring_loop.fallback import SelectorStreamTransport
 
 TASKRUN_MODES = ("defer", "coop")
 
@@ -117,10 +118,8 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
 
     def _make_socket_transport(self, sock, protocol, waiter=None, *, extra=None,
                                server=None):
-        if self.ring is None:
-            return super()._make_socket_transport(
-                sock, protocol, waiter, extra=extra, server=server)
-        return StreamTransport(self, sock, protocol, waiter, extra, server)
+        kind = SelectorStreamTransport if self.ring is None else StreamTransport
+        return kind(self, sock, protocol, waiter, extra, server)
 
     def _make_ssl_transport(
             self, rawsock, protocol, sslcontext, waiter=None, *, server_side=False,
