@@ -185,6 +185,7 @@ struct io_uring_buf_reg {
 #define IORING_FEAT_NODROP      (1U << 1)
 #define IORING_FEAT_FAST_POLL   (1U << 5)
 #define IORING_FEAT_EXT_ARG     (1U << 8)	/* 5.11 */
+#define IORING_FEAT_RSRC_TAGS   (1U << 10)	/* 5.13 */
 
 /* Offsets that say to mmap() which part of a ring is meant. */
 #define IORING_OFF_SQ_RING 0ULL
@@ -220,6 +221,7 @@ struct io_uring_buf_reg {
 /* sqe->opcode: the operations that the loop uses. */
 #define IORING_OP_NOP          0
 #define IORING_OP_POLL_ADD     6
+#define IORING_OP_POLL_REMOVE  7
 #define IORING_OP_ACCEPT       13
 #define IORING_OP_ASYNC_CANCEL 14
 #define IORING_OP_READ         22
@@ -228,6 +230,9 @@ struct io_uring_buf_reg {
 /* sqe->flags */
 #define IOSQE_BUFFER_SELECT    (1U << 5)
 #define IOSQE_CQE_SKIP_SUCCESS (1U << 6)	/* 5.17 */
+
+/* sqe->len of POLL_REMOVE */
+#define IORING_POLL_UPDATE_EVENTS (1U << 1)	/* 5.13 */
 
 /* sqe->ioprio of recv and accept */
 #define IORING_RECV_MULTISHOT   (1U << 1)	/* 6.0 */

@@ -34,16 +34,31 @@ static inline void io_uring_prep_nop(struct io_uring_sqe *sqe)
 	io_uring_prep_rw(IORING_OP_NOP, sqe, -1, NULL, 0, 0);
 }
 
-/* The mask is stored as the kernel reads it: 32 bits, whose halves change places
- * on a big-endian machine since the field once had 16. */
+/* As the kernel reads it: 32 bits, whose halves change places on a big-endian machine
+ * since the field once had 16. */
+static inline uint32_t uring_poll_mask(unsigned poll_mask)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+	poll_mask = (poll_mask << 16) | (poll_mask >> 16);
+#endif
+	return poll_mask;
+}
+
 static inline void io_uring_prep_poll_add(struct io_uring_sqe *sqe, int fd,
 					  unsigned poll_mask)
 {
 	io_uring_prep_rw(IORING_OP_POLL_ADD, sqe, fd, NULL, 0, 0);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-	poll_mask = (poll_mask << 16) | (poll_mask >> 16);
-#endif
-	sqe->poll32_events = poll_mask;
+	sqe->poll32_events = uring_poll_mask(poll_mask);
+}
+
+static inline void io_uring_prep_poll_update(struct io_uring_sqe *sqe,
+					     uint64_t old_user_data,
+					     uint64_t new_user_data,
+					     unsigned poll_mask, unsigned flags)
+{
+	io_uring_prep_rw(IORING_OP_POLL_REMOVE, sqe, -1, NULL, flags, new_user_data);
+	sqe->addr = old_user_data;
+	sqe->poll32_events = uring_poll_mask(poll_mask);
 }
 
 /* End the request whose user_data is given. Never by descriptor: a number may have

@@ -1,35 +1,8 @@
+from uring_loop._handles cimport Handle, ReadyQueue
 from uring_loop._ring cimport BufferPool, Operation, Ring
 from uring_loop._uapi cimport io_uring_sqe
 
 from libc.stdint cimport int64_t, uint64_t
-
-
-cdef class Handle:
-    # Names that asyncio's tools and debug output read: docs/stdlib-hooks.md.
-    cdef public object _callback
-    cdef public tuple _args
-    cdef public object _context
-    cdef public object _loop
-    cdef public object _source_traceback
-    cdef public object _repr
-    cdef public bint _cancelled
-    cdef object __weakref__
-
-
-cdef class TimerHandle(Handle):
-    cdef public double _when
-    cdef public bint _scheduled
-
-
-cdef class ReadyQueue:
-    cdef list slots
-    cdef Py_ssize_t head
-    cdef Py_ssize_t count
-    cdef Py_ssize_t capacity
-
-    cdef int push(self, object handle) except -1
-    cdef object pop(self)
-    cdef int grow(self) except -1
 
 
 cdef class WakeOperation(Operation):
@@ -87,6 +60,5 @@ cdef class LoopCore:
     cdef char *bulk_memory(self) except NULL
 
 
-cdef int run_handle(Handle handle) except -1
 cdef enum:
     BULK_BYTES = 262144

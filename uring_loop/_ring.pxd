@@ -45,6 +45,8 @@ cdef class Ring:
     cpdef int enable(self) except -1
     cpdef int prepare(self, Operation op) except -1
     cpdef int cancel(self, Operation op) except -1
+    cpdef int update_poll(self, Operation op, unsigned poll_mask) except -1
+    cdef void skip_answer(self, io_uring_sqe *sqe) noexcept
     cpdef bint need_wait(self) noexcept
     cpdef int enter(self, bint wait, int64_t timeout_ns=*) except -1
     cpdef int reap(self, unsigned limit) except -1

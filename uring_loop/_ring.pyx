@@ -57,6 +57,7 @@ TASKRUN_FLAGS = {
 }
 NEEDED_OPCODES = {
     IORING_OP_POLL_ADD: "POLL_ADD",
+    IORING_OP_POLL_REMOVE: "POLL_REMOVE",
     IORING_OP_ACCEPT: "ACCEPT",
     IORING_OP_ASYNC_CANCEL: "ASYNC_CANCEL",
     IORING_OP_READ: "READ",
@@ -140,7 +141,7 @@ cdef class Ring:
                  the kernel, as an older kernel would
 
     `flags` are the set-up flags granted, `refused` maps each name that was not to
-    the reason. Raises OSError with the kernel's errno. Linux 5.11 or later.
+    the reason. Raises OSError with the kernel's errno. Linux 5.13 or later.
     """
 
     def __cinit__(self, *, unsigned sq_entries=256, unsigned cq_entries=0,
@@ -353,12 +354,33 @@ cdef class Ring:
             return 0
         sqe = self.next_entry()
         io_uring_prep_cancel64(sqe, <uint64_t><uintptr_t><void *>op, 0)
-        # Its own answer says nothing that the operation's does not: skipped where
-        # the kernel can (5.17), else ignored by reap() for its user_data of 0.
-        if self.flags & IORING_SETUP_SUBMIT_ALL:
-            sqe.flags |= IOSQE_CQE_SKIP_SUCCESS
+        self.skip_answer(sqe)
         op.cancel_requested = True
         return 0
+
+    cpdef int update_poll(self, Operation op, unsigned poll_mask) except -1:
+        """Let a poll in flight wait for other events, which its `prepare` asks for,
+        too. If it has completed meanwhile, nothing happens: prepare it again then."""
+        cdef uint64_t user_data = <uint64_t><uintptr_t><void *>op
+        cdef io_uring_sqe *sqe = NULL
+        self.check_usable()
+        sqe = uring_unsubmitted(&self.ring, user_data)
+        if sqe != NULL:
+            op.prepare(sqe)
+            io_uring_sqe_set_data64(sqe, user_data)
+            return 0
+        sqe = self.next_entry()
+        io_uring_prep_poll_update(
+            sqe, user_data, 0, poll_mask, IORING_POLL_UPDATE_EVENTS)
+        self.skip_answer(sqe)
+        return 0
+
+    cdef void skip_answer(self, io_uring_sqe *sqe) noexcept:
+        """The answer says nothing that the other operation's will not."""
+        # A store: cannot raise. Kernels before 5.17 answer all the same, with a
+        # user_data of 0, which reap ignores.
+        if self.flags & IORING_SETUP_SUBMIT_ALL:
+            sqe.flags |= IOSQE_CQE_SKIP_SUCCESS
 
     cpdef bint need_wait(self) noexcept:
         """Would `enter` find work: completions, task work, unsubmitted entries?"""
@@ -418,7 +440,8 @@ cdef class Ring:
         return done
 
     cpdef Operation reap_one(self):
-        """The operation that heard the next completion; None for a cancel's own."""
+        """The operation that heard the next completion; None for one that nobody
+        waits for, such as a cancel's own."""
         cdef io_uring_cqe cqe
         cdef Operation op
         self.check_usable()

@@ -1,3 +1,4 @@
+from uring_loop._backlog cimport Backlog
 from uring_loop._ring cimport Operation
 from uring_loop._transport cimport Transport
 
@@ -38,26 +39,20 @@ cdef class StreamTransport(Transport):
     cdef bint in_bulk
 
     # Writing.
-    cdef object backlog
-    cdef Py_ssize_t backlog_bytes
-    cdef Py_ssize_t backlog_offset
+    cdef Backlog backlog
     cdef bint eof_asked
     cdef object empty_waiter
 
     cdef bint wants_data(self) noexcept
     cdef int arm(self) except -1
     cdef int received(self, int size, unsigned flags) except -1
-    cdef int received_buffered(self, int size, unsigned flags) except -1
     cdef int note_size(self, int size) except -1
-    cdef int starved(self) except -1
     cdef int ended(self, int res) except -1
     cdef int deliver(self, bytes data) except -1
     cdef int deliver_end(self, int res) except -1
     cdef int fill_buffer(self, const char *data, Py_ssize_t size) except -1
     cdef int put_back(self, bytes data) except -1
-    cdef object ask_buffer(self)
-    cdef Py_ssize_t copy_into(self, buffer, const char *data,
-                              Py_ssize_t size) except -1
+    cdef bint borrow_buffer(self, Py_buffer *view) except -1
     cdef int tell_updated(self, Py_ssize_t size) except -1
     cdef int read_bulk(self) except -1
     cdef ssize_t read_bulk_buffered(self) except? -1
@@ -69,6 +64,5 @@ cdef class StreamTransport(Transport):
     cdef Py_ssize_t send_now(self, const char *data, Py_ssize_t size) except -2
     cdef int watch_writable(self) except -1
     cdef int send_backlog(self) except -1
-    cdef int drop_sent(self, Py_ssize_t sent) except -1
     cdef int backlog_sent(self) except -1
     cdef int send_failed(self, exc) except -1

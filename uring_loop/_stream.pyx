@@ -24,12 +24,13 @@ from cpython.bytes cimport (
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
 from libc.errno cimport EAGAIN, EINTR, EINVAL, ENOBUFS, errno
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 import collections
 import socket
 from asyncio import base_events, constants, futures, protocols, selector_events
 
+from uring_loop._backlog cimport Backlog
 from uring_loop._compat import join_lines
 from uring_loop._loop cimport BULK_BYTES, LoopCore
 from uring_loop._ring cimport BufferPool, Operation, os_error
@@ -47,15 +48,8 @@ cdef extern from "Python.h":
         PyObject *self, PyObject *name, PyObject *arg)
 
 cdef extern from "<sys/socket.h>" nogil:
-    struct iovec:
-        void *iov_base
-        size_t iov_len
-    struct msghdr:
-        iovec *msg_iov
-        size_t msg_iovlen
     ssize_t send(int fd, const void *buf, size_t len, int flags)
     ssize_t recv(int fd, void *buf, size_t len, int flags)
-    ssize_t sendmsg(int fd, const msghdr *msg, int flags)
     int MSG_NOSIGNAL
     int MSG_DONTWAIT
 
@@ -77,9 +71,6 @@ cdef enum:
 cdef int FULL_READS = 2
 cdef int SHORT_READS = 16
 cdef int SHORT_BYTES = 8192
-# Chunks handed to one sendmsg(2); the kernel's limit is 1024.
-cdef enum:
-    GATHER_MOST = 64
 cdef Py_ssize_t WARN_AFTER = constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES
 
 
@@ -111,7 +102,8 @@ cdef class ReceiveOperation(Operation):
         if res > 0:
             stream.received(res, flags)
         elif res == -ENOBUFS:
-            stream.starved()
+            # No buffer was left. What came stays in the socket and is read next.
+            stream.in_bulk = not stream.loop.pool.grow() or stream.in_bulk
         elif res == -EINVAL:
             # A kernel before 6.0: every stream reads the other way.
             stream.loop.multishot = False
@@ -160,7 +152,7 @@ cdef class FlushOperation(Operation):
 
     cdef int complete(self, int res, unsigned flags) except -1:
         try:
-            if self.stream.backlog_bytes and not self.stream.loop._closed:
+            if self.stream.backlog is not None and not self.stream.loop._closed:
                 self.hear(res)
         finally:
             self.stream.operation_ended()
@@ -225,8 +217,8 @@ cdef class StreamTransport(Transport):
         info.append(f"fd={self.fd}")
         if self.sock is not None and not self.loop._closed:
             info.append("read=" + ("polling" if self.wants_data() else "idle"))
-            info.append(f"write=<{'polling' if self.backlog_bytes else 'idle'}, "
-                        f"bufsize={self.backlog_bytes}>")
+            info.append(f"write=<{'polling' if self.unsent() else 'idle'}, "
+                        f"bufsize={self.unsent()}>")
         return f"<{' '.join(info)}>"
 
     def set_protocol(self, protocol):
@@ -267,7 +259,7 @@ cdef class StreamTransport(Transport):
         self.paused = False
         # On asyncio, too, what is read from now on is seen by who resumed.
         self.context = PyContext_CopyCurrent()
-        if self.pending is not None or self.pending_end != NO_END:
+        if self.pending is not None:
             self.loop.soon(self._deliver_pending, (), None)
         else:
             self.arm()
@@ -280,9 +272,8 @@ cdef class StreamTransport(Transport):
 
     cdef bint wants_data(self) noexcept:
         # Looks at flags: cannot raise.
-        return (self.reading_started and not self.paused and not self.closing
-                and not self.eof_seen and self.pending is None
-                and not self.loop._closed)
+        return (self.reading_started and not self.eof_seen and self.pending is None
+                and not (self.paused or self.closing or self.loop._closed))
 
     cdef int arm(self) except -1:
         """Have one request in flight if data is wanted.
@@ -323,17 +314,12 @@ cdef class StreamTransport(Transport):
                 self.pending = collections.deque()
             self.pending.append(pool.take(flags, size))
         elif self.buffered:
-            self.received_buffered(size, flags)
+            try:
+                self.fill_buffer(pool.borrow(flags), size)
+            finally:
+                pool.give_back(flags)
         else:
             self.deliver(pool.take(flags, size))
-        return 0
-
-    cdef int received_buffered(self, int size, unsigned flags) except -1:
-        cdef BufferPool pool = self.loop.pool
-        try:
-            self.fill_buffer(pool.borrow(flags), size)
-        finally:
-            pool.give_back(flags)
         return 0
 
     cdef int note_size(self, int size) except -1:
@@ -349,28 +335,22 @@ cdef class StreamTransport(Transport):
             self.loop.cancel(self.receive)
         return 0
 
-    cdef int starved(self) except -1:
-        """No buffer was left; what came stays in the socket and is read next."""
-        if not self.loop.pool.grow():
-            self.in_bulk = True
-        return 0
-
     cdef int ended(self, int res) except -1:
         """End of stream (0) or an error; behind what is pending."""
         if self.closing or self.loop._closed:
             return 0
         self.eof_seen = True
-        if self.paused or self.pending is not None:
-            self.pending_end = res
-            return 0
-        if self.data_step == self.loop.step_number:
-            # On asyncio what data_received() has just started runs once before the
-            # end is read; here one iteration brings both.
+        # In the iteration that brought data, it is kept, too: on asyncio, what
+        # data_received() has just started runs before the end is read.
+        if not (self.paused or self.pending is not None
+                or self.data_step == self.loop.step_number):
+            return self.deliver_end(res)
+        self.pending_end = res
+        if self.pending is None:
             self.pending = collections.deque()
-            self.pending_end = res
-            self.loop.soon(self._deliver_pending, (), None)
-            return 0
-        return self.deliver_end(res)
+            if not self.paused:
+                self.loop.soon(self._deliver_pending, (), None)
+        return 0
 
     cdef int deliver(self, bytes data) except -1:
         cdef PyObject *result
@@ -388,6 +368,8 @@ cdef class StreamTransport(Transport):
 
     cdef int fill_buffer(self, const char *data, Py_ssize_t size) except -1:
         """Copy into the protocol's own memory, in as many rounds as it takes."""
+        cdef Py_buffer view
+        cdef Py_ssize_t room
         cdef Py_ssize_t done = 0
         cdef object context = self.context
         PyContext_Enter(<PyObject *>context)
@@ -396,9 +378,12 @@ cdef class StreamTransport(Transport):
                 if self.paused or not self.buffered:
                     self.put_back(data[done:size])
                     break
-                buffer = self.ask_buffer()
-                if buffer is not None:
-                    done += self.copy_into(buffer, data + done, size - done)
+                if self.borrow_buffer(&view):
+                    room = min(size - done, view.len)
+                    memcpy(view.buf, data + done, room)
+                    PyBuffer_Release(&view)
+                    done += room
+                    self.tell_updated(room)
         finally:
             PyContext_Exit(<PyObject *>context)
         return 0
@@ -413,32 +398,22 @@ cdef class StreamTransport(Transport):
             self.loop.soon(self._deliver_pending, (), None)
         return 0
 
-    cdef object ask_buffer(self):
-        """The protocol's buffer; None if that failed, and the connection ends."""
+    cdef bint borrow_buffer(self, Py_buffer *view) except -1:
+        """The memory of the protocol's buffer; False if it has none to give, and the
+        connection ends."""
+        message = "Fatal error: protocol.get_buffer() call failed."
         try:
             buffer = self.protocol.get_buffer(-1)
             if not len(buffer):
                 raise RuntimeError("get_buffer() returned an empty buffer")
-            return buffer
+            message = "Fatal read error on socket transport"
+            get_writable(buffer, view)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
-            self.fatal_error(exc, "Fatal error: protocol.get_buffer() call failed.")
-        return None
-
-    cdef Py_ssize_t copy_into(self, buffer, const char *data,
-                              Py_ssize_t size) except -1:
-        cdef Py_buffer view
-        try:
-            get_writable(buffer, &view)
-        except TypeError as exc:
-            self.fatal_error(exc, "Fatal read error on socket transport")
-            return 0
-        size = min(size, view.len)
-        memcpy(view.buf, data, size)
-        PyBuffer_Release(&view)
-        self.tell_updated(size)
-        return size
+            self.fatal_error(exc, message)
+            return False
+        return True
 
     cdef int tell_updated(self, Py_ssize_t size) except -1:
         try:
@@ -518,13 +493,7 @@ cdef class StreamTransport(Transport):
         cdef object context = self.context
         PyContext_Enter(<PyObject *>context)
         try:
-            buffer = self.ask_buffer()
-            if buffer is None:
-                return -EAGAIN
-            try:
-                get_writable(buffer, &view)
-            except TypeError as exc:
-                self.fatal_error(exc, "Fatal read error on socket transport")
+            if not self.borrow_buffer(&view):
                 return -EAGAIN
             size = recv(self.fd, view.buf, view.len, MSG_DONTWAIT)
             if size < 0:
@@ -552,7 +521,7 @@ cdef class StreamTransport(Transport):
 
     cdef Py_ssize_t unsent(self) noexcept:
         # A plain number: cannot raise.
-        return self.backlog_bytes
+        return 0 if self.backlog is None else self.backlog.bytes_count
 
     def write(self, data):
         """Send, or keep what the socket does not take; see pause_writing().
@@ -609,17 +578,15 @@ cdef class StreamTransport(Transport):
         cdef Py_ssize_t sent = 0
         if size == 0:
             return 0
-        if not self.backlog_bytes:
+        if self.backlog is None:
             sent = self.send_now(data, size)
             if sent == size or sent < 0:
                 return 0
-            self.backlog = collections.deque()
-            if owner is not None:
-                self.backlog_offset = sent
+            self.backlog = Backlog()
         if owner is None:
             owner = PyBytes_FromStringAndSize(data + sent, size - sent)
-        self.backlog.append(owner)
-        self.backlog_bytes += size - sent
+            sent = 0
+        self.backlog.append(owner, sent)
         self.watch_writable()
         return self.pause_protocol_if_full()
 
@@ -648,56 +615,25 @@ cdef class StreamTransport(Transport):
         return 0
 
     def _send_backlog(self):
-        if self.backlog_bytes and not self.flush.in_flight:
+        if self.backlog is not None and not self.flush.in_flight:
             self.send_backlog()
 
     cdef int send_backlog(self) except -1:
-        """The socket has room again: send as much as it takes, gathered."""
-        cdef iovec chunks[GATHER_MOST]
-        cdef msghdr message
-        cdef ssize_t sent
-        cdef int count = 0
-        cdef bytes chunk
-        cdef Py_ssize_t skip = self.backlog_offset
-        for chunk in self.backlog:
-            if count == GATHER_MOST:
-                break
-            chunks[count].iov_base = PyBytes_AS_STRING(chunk) + skip
-            chunks[count].iov_len = PyBytes_GET_SIZE(chunk) - skip
-            skip = 0
-            count += 1
-        memset(&message, 0, sizeof(message))
-        message.msg_iov = chunks
-        message.msg_iovlen = count
-        with nogil:
-            sent = sendmsg(self.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT)
-        if sent < 0 and errno != EAGAIN and errno != EINTR:
-            return self.send_failed(os_error(-errno))
-        if sent > 0:
-            self.drop_sent(sent)
+        """The socket has room again: send as much as it takes."""
+        cdef Py_ssize_t sent = self.backlog.send(self.fd)
+        if sent >= 0:
             self.resume_protocol_if_drained()
+        elif sent != -EAGAIN and sent != -EINTR:
+            return self.send_failed(os_error(<int>sent))
         if self.conn_lost:
             return 0
-        if self.backlog_bytes:
+        if self.backlog.bytes_count:
             return self.watch_writable()
         return self.backlog_sent()
 
-    cdef int drop_sent(self, Py_ssize_t sent) except -1:
-        cdef bytes chunk
-        self.backlog_bytes -= sent
-        sent += self.backlog_offset
-        self.backlog_offset = 0
-        while sent:
-            chunk = self.backlog[0]
-            if PyBytes_GET_SIZE(chunk) > sent:
-                self.backlog_offset = sent
-                break
-            sent -= PyBytes_GET_SIZE(chunk)
-            self.backlog.popleft()
-        return 0
-
     cdef int backlog_sent(self) except -1:
         """Everything is out: do what waited for that."""
+        self.backlog = None
         if self.empty_waiter is not None:
             self.empty_waiter.set_result(None)
         if self.closing:
@@ -724,8 +660,6 @@ cdef class StreamTransport(Transport):
 
     cdef int drop_unsent(self) except -1:
         self.backlog = None
-        self.backlog_bytes = 0
-        self.backlog_offset = 0
         self.loop.cancel(self.flush)
         return 0
 
@@ -737,7 +671,7 @@ cdef class StreamTransport(Transport):
         if self.closing or self.eof_asked:
             return
         self.eof_asked = True
-        if not self.backlog_bytes:
+        if self.backlog is None:
             self.sock.shutdown(socket.SHUT_WR)
 
     # ---- for the stdlib's sendfile
@@ -746,7 +680,7 @@ cdef class StreamTransport(Transport):
         if self.empty_waiter is not None:
             raise RuntimeError("Empty waiter is already set")
         self.empty_waiter = self.loop.create_future()
-        if not self.backlog_bytes:
+        if self.backlog is None:
             self.empty_waiter.set_result(None)
         return self.empty_waiter
 

@@ -17,11 +17,13 @@ cdef extern from "uring.h" nogil:
         IORING_SETUP_DEFER_TASKRUN
         IORING_SETUP_NO_SQARRAY
         IORING_OP_POLL_ADD
+        IORING_OP_POLL_REMOVE
         IORING_OP_ACCEPT
         IORING_OP_ASYNC_CANCEL
         IORING_OP_READ
         IORING_OP_RECV
         IO_URING_OP_SUPPORTED
+        IORING_POLL_UPDATE_EVENTS
         IOSQE_BUFFER_SELECT
         IOSQE_CQE_SKIP_SUCCESS
         IORING_CQE_F_MORE
@@ -91,6 +93,7 @@ cdef extern from "uring.h" nogil:
     void io_uring_sqe_set_data64(io_uring_sqe *sqe, uint64_t data)
     unsigned io_uring_sq_ready(const io_uring *ring)
     unsigned io_uring_cq_ready(const io_uring *ring)
+    io_uring_sqe *uring_unsubmitted(io_uring *ring, uint64_t user_data)
     int io_uring_submit(io_uring *ring)
     int io_uring_submit_and_get_events(io_uring *ring)
     int uring_submit_and_wait(
@@ -99,6 +102,9 @@ cdef extern from "uring.h" nogil:
     bint uring_pop(io_uring *ring, io_uring_cqe *out)
 
     void io_uring_prep_poll_add(io_uring_sqe *sqe, int fd, unsigned poll_mask)
+    void io_uring_prep_poll_update(
+        io_uring_sqe *sqe, uint64_t old_user_data, uint64_t new_user_data,
+        unsigned poll_mask, unsigned flags)
     void io_uring_prep_cancel64(io_uring_sqe *sqe, uint64_t user_data, int flags)
     void io_uring_prep_read(
         io_uring_sqe *sqe, int fd, void *buf, unsigned nbytes, uint64_t offset)

@@ -7,7 +7,9 @@ cdef class Watch(Operation):
     cdef object selector
     cdef object handle
     cdef int fd
-    cdef unsigned event
-    cdef bint wanted
+    # What is wanted of selectors.EVENT_READ and EVENT_WRITE; 0: nothing any more.
+    cdef unsigned events
 
-    cdef int report(self) except -1
+    cdef unsigned poll_mask(self) noexcept
+    cdef int report(self, unsigned mask) except -1
+    cdef int run(self, handle) except -1

@@ -18,7 +18,7 @@ from libc.errno cimport EBADF
 
 from uring_loop._loop cimport LoopCore
 from uring_loop._ring cimport Operation
-from uring_loop._uapi cimport ECANCELED, io_uring_prep_poll_add, io_uring_sqe
+from uring_loop._uapi cimport io_uring_prep_poll_add, io_uring_sqe
 
 cdef extern from "<poll.h>":
     enum:
@@ -31,50 +31,65 @@ cdef unsigned WRITE = selectors.EVENT_WRITE
 
 @cython.final
 cdef class Watch(Operation):
-    """One direction of one descriptor, armed again after each report."""
+    """A poll of one descriptor, armed again after each report."""
 
-    def __cinit__(self, selector not None, LoopCore loop not None, int fd,
-                  unsigned event):
+    def __cinit__(self, selector not None, LoopCore loop not None, int fd):
         self.selector = selector
         self.loop = loop
         self.fd = fd
-        self.event = event
-        self.wanted = True
+
+    cdef unsigned poll_mask(self) noexcept:
+        # Arithmetic only: cannot raise.
+        return ((POLLIN if self.events & READ else 0)
+                | (POLLOUT if self.events & WRITE else 0))
 
     cdef int prepare(self, io_uring_sqe *sqe) except -1:
-        io_uring_prep_poll_add(sqe, self.fd, POLLIN if self.event == READ else POLLOUT)
+        io_uring_prep_poll_add(sqe, self.fd, self.poll_mask())
         return 0
 
     cdef int complete(self, int res, unsigned flags) except -1:
         # EBADF: the descriptor was closed behind our back. epoll goes silent, too.
-        if not self.wanted or self.loop._closed or res == -EBADF:
+        if not self.events or self.loop._closed or res == -EBADF:
             return 0
         try:
-            if res != -ECANCELED:
-                self.report()
+            if res >= 0:
+                self.report(res)
         finally:
-            if self.wanted:
+            if self.events:
                 self.loop.ring.prepare(self)
         return 0
 
-    cdef int report(self) except -1:
-        """Run the callback, as BaseSelectorEventLoop._process_events would."""
+    cdef int report(self, unsigned mask) except -1:
+        """Run the callbacks, as BaseSelectorEventLoop._process_events would: an error
+        or a hang-up concerns both, and the reader comes first."""
         reader, writer = self.selector.get_map()[self.fd].data
-        self.handle = reader if self.event == READ else writer
-        if self.handle is None:
-            return 0
-        if not self.handle._cancelled:
-            self.handle._run()
-        elif self.event == READ:
-            self.loop._remove_reader(self.fd)
-        else:
-            self.loop._remove_writer(self.fd)
+        if mask & ~<unsigned>POLLOUT and self.events & READ:
+            self.run(reader)
+        if mask & ~<unsigned>POLLIN and self.events & WRITE:
+            self.run(writer)
         return 0
 
-    def drop(self):
+    cdef int run(self, handle) except -1:
+        self.handle = handle
+        if not handle._cancelled:
+            handle._run()
+        return 0
+
+    def start(self, unsigned events):
+        self.events = events
+        self.loop.prepare(self)
+
+    def change(self, unsigned events):
+        """Watch for these from now on; in its own callback, from its end on."""
+        if events != self.events:
+            self.events = events
+            if self.in_flight:
+                self.loop.ring.update_poll(self, self.poll_mask())
+
+    def stop(self):
         """Report no more. Submitted at once: the request holds the file, and a
         close() of the descriptor would not reach its peer before it has ended."""
-        self.wanted = False
+        self.events = 0
         if self.in_flight:
             self.loop.cancel(self)
             self.loop.flush_ring()
@@ -95,35 +110,26 @@ class RingSelector(selectors._BaseSelectorImpl):
         key = super().register(fileobj, events, data)
         try:
             refuse_files(key.fd)
-        except OSError:
+        except BaseException:
             super().unregister(fileobj)
             raise
-        self._arm(key.fd, events)
+        watch = self._watches[key.fd] = Watch(self, self._loop, key.fd)
+        watch.start(events)
         return key
 
     def unregister(self, fileobj):
         key = super().unregister(fileobj)
-        self._arm(key.fd, 0)
+        self._watches.pop(key.fd).stop()
         return key
 
     def modify(self, fileobj, events, data=None):
         key = self.get_key(fileobj)._replace(events=events, data=data)
         self._fd_to_key[key.fd] = key
-        self._arm(key.fd, events)
+        self._watches[key.fd].change(events)
         return key
 
     def select(self, timeout=None):
         raise RuntimeError("readiness is reported by the ring, not by select()")
-
-    def _arm(self, fd, events):
-        for event in (selectors.EVENT_READ, selectors.EVENT_WRITE):
-            watch = self._watches.get((fd, event))
-            if events & event and watch is None:
-                watch = self._watches[fd, event] = Watch(self, self._loop, fd, event)
-                self._loop.prepare(watch)
-            elif not events & event and watch is not None:
-                del self._watches[fd, event]
-                watch.drop()
 
 
 def refuse_files(fd):

@@ -14,7 +14,7 @@ class SelectorStreamTransport(selector_events._SelectorSocketTransport):
         super().write(own(data))
 
     def writelines(self, list_of_data):
-        super().writelines([own(data) for data in list_of_data])
+        super().writelines(list_of_data and [own(data) for data in list_of_data])
 
 
 def own(data):

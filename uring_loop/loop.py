@@ -34,7 +34,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
     def __init__(self, *, backend=None, taskrun="defer", sq_entries=256):
         backend = backends.requested_backend(backend)
         options = check_options(taskrun, sq_entries)
-        self.backend_reason = "asked for"
+        self.backend_reason = "available" if backend == "auto" else "asked for"
         self._listeners = {}
         selector = None
         if backend != "selector":

@@ -1,0 +1,31 @@
+cdef class Handle:
+    # Names that asyncio's tools and debug output read: docs/stdlib-hooks.md.
+    cdef public object _callback
+    cdef public tuple _args
+    cdef public object _context
+    cdef public object _loop
+    cdef public object _source_traceback
+    cdef public object _repr
+    cdef public bint _cancelled
+    cdef object __weakref__
+
+
+cdef class TimerHandle(Handle):
+    cdef public double _when
+    cdef public bint _scheduled
+
+
+cdef class ReadyQueue:
+    cdef list slots
+    cdef Py_ssize_t head
+    cdef Py_ssize_t count
+    cdef Py_ssize_t capacity
+
+    cdef int push(self, object handle) except -1
+    cdef object pop(self)
+    cdef int grow(self) except -1
+
+
+cdef int run_handle(Handle handle) except -1
+cdef int push_timer(list heap, TimerHandle handle) except -1
+cdef TimerHandle pop_timer(list heap)

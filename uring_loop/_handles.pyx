@@ -1,0 +1,276 @@
+"""What a loop runs: handles, the queue of those that are ready, the heap of timers.
+
+A handle is a callback with its arguments and its context. Nothing here waits for
+anything or knows what time it is.
+"""
+
+cimport cython
+from cpython.list cimport PyList_GET_ITEM, PyList_SET_ITEM
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
+
+from asyncio import events
+
+from uring_loop._compat import format_callback
+
+cdef extern from "Python.h":
+    int PyContext_Enter(PyObject *context)
+    int PyContext_Exit(PyObject *context)
+    PyObject *PyObject_Call(PyObject *callback, PyObject *args, PyObject *kwargs)
+
+
+@cython.freelist(256)
+cdef class Handle:
+    """asyncio.Handle's attributes and methods, in C.
+
+    It cannot inherit from asyncio.Handle (both have a memory layout of their own),
+    but answers `isinstance` as one.
+    """
+
+    @property
+    def __class__(self):
+        return events.Handle
+
+    def get_context(self):
+        return self._context
+
+    def cancel(self):
+        if not self._cancelled:
+            self._cancelled = True
+            if self._loop.get_debug():
+                # What it was is gone from the handle when the log prints it.
+                self._repr = repr(self)
+            self._callback = None
+            self._args = None
+
+    def cancelled(self):
+        return self._cancelled
+
+    def _run(self):
+        run_handle(self)
+
+    def _repr_info(self):
+        return events.Handle._repr_info(self)
+
+    def __repr__(self):
+        return events.Handle.__repr__(self)
+
+
+cdef class TimerHandle(Handle):
+    """asyncio.TimerHandle's attributes and methods, in C."""
+
+    @property
+    def __class__(self):
+        return events.TimerHandle
+
+    def when(self):
+        return self._when
+
+    def cancel(self):
+        if not self._cancelled:
+            self._loop._timer_handle_cancelled(self)
+        Handle.cancel(self)
+
+    def _repr_info(self):
+        return events.TimerHandle._repr_info(self)
+
+    def __hash__(self):
+        return hash(self._when)
+
+    def __lt__(self, other):
+        if isinstance(other, events.TimerHandle):
+            return self._when < other._when
+        return NotImplemented
+
+    def __le__(self, other):
+        if isinstance(other, events.TimerHandle):
+            return self._when < other._when or self.__eq__(other)
+        return NotImplemented
+
+    def __gt__(self, other):
+        if isinstance(other, events.TimerHandle):
+            return self._when > other._when
+        return NotImplemented
+
+    def __ge__(self, other):
+        if isinstance(other, events.TimerHandle):
+            return self._when > other._when or self.__eq__(other)
+        return NotImplemented
+
+    def __eq__(self, other):
+        if isinstance(other, events.TimerHandle):
+            return (self._when == other._when
+                    and self._callback == other._callback
+                    and self._args == other._args
+                    and self._cancelled == other._cancelled)
+        return NotImplemented
+
+
+cdef int run_handle(Handle handle) except -1:
+    """Call it in its context; an exception goes to the loop's handler."""
+    cdef PyObject *result = NULL
+    cdef object callback = handle._callback
+    cdef tuple args = handle._args
+    cdef object context = handle._context
+    # Pointers, not objects: Cython's try would save and restore the thread's
+    # exception state round every callback.
+    if PyContext_Enter(<PyObject *>context) == 0:
+        result = PyObject_Call(<PyObject *>callback, <PyObject *>args, NULL)
+        if PyContext_Exit(<PyObject *>context) < 0:
+            Py_XDECREF(result)
+            result = NULL
+    if result == NULL:
+        return callback_failed(handle, callback, args)
+    Py_XDECREF(result)
+    return 0
+
+
+cdef int pass_on() except -1:
+    """Let the exception that is set already be seen by Cython."""
+    return -1
+
+
+cdef int callback_failed(Handle handle, callback, args) except -1:
+    try:
+        pass_on()
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as exc:
+        source = format_callback(handle._loop, callback, args)
+        context = {
+            "message": f"Exception in callback {source}",
+            "exception": exc,
+            "handle": handle,
+        }
+        if handle._source_traceback:
+            context["source_traceback"] = handle._source_traceback
+        handle._loop.call_exception_handler(context)
+    return 0
+
+
+@cython.final
+cdef class ReadyQueue:
+    """Handles in the order in which they will run: what `loop._ready` shows.
+
+    A ring in a list, so that the garbage collector sees the handles. It has the
+    methods of a deque that asyncio and its tools use, and takes asyncio's own handles,
+    which the stdlib makes for signals and for readers and writers.
+    """
+
+    def __cinit__(self):
+        self.capacity = 64
+        self.slots = [None] * self.capacity
+
+    cdef int push(self, object handle) except -1:
+        cdef Py_ssize_t at
+        while self.count == self.capacity:
+            self.grow()
+        at = (self.head + self.count) & (self.capacity - 1)
+        Py_DECREF(<object>PyList_GET_ITEM(self.slots, at))
+        Py_INCREF(handle)
+        PyList_SET_ITEM(self.slots, at, handle)
+        self.count += 1
+        return 0
+
+    cdef object pop(self):
+        # The slot's reference becomes the caller's, None takes its place.
+        cdef object handle = <object>PyList_GET_ITEM(self.slots, self.head)
+        Py_INCREF(None)
+        PyList_SET_ITEM(self.slots, self.head, None)
+        Py_DECREF(handle)
+        self.head = (self.head + 1) & (self.capacity - 1)
+        self.count -= 1
+        return handle
+
+    cdef int grow(self) except -1:
+        # Allocating may run other code, which may push: the length is read after.
+        cdef list slots = [None] * (2 * self.capacity)
+        cdef Py_ssize_t i
+        if len(slots) != 2 * self.capacity:
+            return 0
+        for i in range(self.count):
+            slots[i] = self.slots[(self.head + i) & (self.capacity - 1)]
+        self.slots = slots
+        self.head = 0
+        self.capacity *= 2
+        return 0
+
+    def append(self, handle):
+        self.push(handle)
+
+    def extend(self, handles):
+        for handle in handles:
+            self.append(handle)
+
+    def popleft(self):
+        if not self.count:
+            raise IndexError("pop from an empty queue")
+        return self.pop()
+
+    def clear(self):
+        while self.count:
+            self.pop()
+
+    def __len__(self):
+        return self.count
+
+    def __iter__(self):
+        return iter([self.slots[(self.head + i) & (self.capacity - 1)]
+                     for i in range(self.count)])
+
+    def __repr__(self):
+        return f"ReadyQueue({list(self)})"
+
+
+# ---- timers: a heap in a list, laid out as heapq's ----------------------------
+
+cdef inline double when_at(list heap, Py_ssize_t i) noexcept:
+    # The heap holds nothing but TimerHandles: push_timer is its only way in.
+    return (<TimerHandle>PyList_GET_ITEM(heap, i))._when
+
+
+cdef int sift_down(list heap, Py_ssize_t start, Py_ssize_t at) except -1:
+    """Move the item at `at` towards the root until its parent is not later."""
+    cdef TimerHandle item = <TimerHandle>PyList_GET_ITEM(heap, at)
+    cdef Py_ssize_t parent
+    while at > start:
+        parent = (at - 1) >> 1
+        if item._when >= when_at(heap, parent):
+            break
+        heap[at] = <object>PyList_GET_ITEM(heap, parent)
+        at = parent
+    heap[at] = item
+    return 0
+
+
+cdef int sift_up(list heap) except -1:
+    """Move the root to a leaf, the smaller child up each time, then back down."""
+    cdef TimerHandle item = <TimerHandle>PyList_GET_ITEM(heap, 0)
+    cdef Py_ssize_t end = len(heap)
+    cdef Py_ssize_t at = 0
+    cdef Py_ssize_t child = 1
+    while child < end:
+        # Of equals the right one, as heapq does: ties then run in asyncio's order.
+        if child + 1 < end and not when_at(heap, child) < when_at(heap, child + 1):
+            child += 1
+        heap[at] = <object>PyList_GET_ITEM(heap, child)
+        at = child
+        child = 2 * at + 1
+    heap[at] = item
+    return sift_down(heap, 0, at)
+
+
+cdef int push_timer(list heap, TimerHandle handle) except -1:
+    heap.append(handle)
+    return sift_down(heap, 0, len(heap) - 1)
+
+
+cdef TimerHandle pop_timer(list heap):
+    cdef TimerHandle last = heap.pop()
+    cdef TimerHandle first
+    if not heap:
+        return last
+    first = <TimerHandle>PyList_GET_ITEM(heap, 0)
+    heap[0] = last
+    sift_up(heap)
+    return first
