@@ -82,10 +82,9 @@ cdef class ReceiveOperation(Operation):
         self.stream = stream
 
     cdef int prepare(self, io_uring_sqe *sqe) except -1:
-        cdef BufferPool pool = self.stream.loop.pool
         io_uring_prep_recv_multishot(sqe, self.stream.fd, NULL, 0, 0)
         sqe.flags |= IOSQE_BUFFER_SELECT
-        sqe.buf_group = pool.group
+        sqe.buf_group = self.stream.loop.pool.group
         return 0
 
     cdef int complete(self, int res, unsigned flags) except -1:
@@ -161,7 +160,7 @@ cdef class FlushOperation(Operation):
     cdef int hear(self, int res) except -1:
         cdef StreamTransport stream = self.stream
         cdef object context = self.context
-        if res & (POLLERR | POLLHUP) and stream.receive.in_flight:
+        if res > 0 and res & (POLLERR | POLLHUP) and stream.receive.in_flight:
             # The receive has the socket's error, and asyncio reads before it writes:
             # a send now would only learn of a broken pipe.
             stream.loop.soon(stream._send_backlog, (), context)
@@ -209,12 +208,9 @@ cdef class StreamTransport(Transport):
         return selector_events._SelectorSocketTransport
 
     def __repr__(self):
-        info = [type(self).__name__]
-        if self.sock is None:
-            info.append("closed")
-        elif self.closing:
-            info.append("closing")
-        info.append(f"fd={self.fd}")
+        info = [type(self).__name__, f"fd={self.fd}"]
+        if self.sock is None or self.closing:
+            info.insert(1, "closed" if self.sock is None else "closing")
         if self.sock is not None and not self.loop._closed:
             info.append("read=" + ("polling" if self.wants_data() else "idle"))
             info.append(f"write=<{'polling' if self.unsent() else 'idle'}, "
