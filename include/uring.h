@@ -287,6 +287,13 @@ static inline unsigned io_uring_cq_ready(const struct io_uring *ring)
 	return __atomic_load_n(ring->cq.ktail, __ATOMIC_ACQUIRE) - *ring->cq.khead;
 }
 
+/* Completions wait outside a full queue; an enter with GETEVENTS moves them in. */
+static inline bool io_uring_cq_has_overflow(const struct io_uring *ring)
+{
+	return __atomic_load_n(ring->sq.kflags, __ATOMIC_RELAXED) &
+	       IORING_SQ_CQ_OVERFLOW;
+}
+
 /* Pop one completion. The slot is freed before the caller acts on the copy, so that
  * what the caller then prepares cannot meet a queue that looks fuller than it is. */
 static inline bool uring_pop(struct io_uring *ring, struct io_uring_cqe *out)

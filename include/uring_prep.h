@@ -3,7 +3,8 @@
  * Fills submission queue entries: one io_uring_prep_* for each operation in use.
  *
  * Names, arguments and results are liburing's; tests/ring/test_abi.py compares the
- * bytes. None of them writes user_data: that belongs to whoever owns the operation.
+ * bytes. All of them set user_data to 0: it is written afterwards, by whoever owns the
+ * operation.
  */
 #ifndef URING_PREP_H
 #define URING_PREP_H

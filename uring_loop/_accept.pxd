@@ -10,6 +10,10 @@ cdef class AcceptOperation(Operation):
     cdef object context
     cdef dict serving
     cdef int fd
+    # Of the sockets accepted; asking the socket module makes an enum each time.
+    cdef int family
+    cdef int kind
+    cdef int proto
     cdef bint wanted
 
     cdef int accepted(self, int fd) except -1

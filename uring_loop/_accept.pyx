@@ -40,6 +40,9 @@ cdef class AcceptOperation(Operation):
         self.loop = loop
         self.sock = sock
         self.fd = sock.fileno()
+        self.family = sock.family
+        self.kind = sock.type
+        self.proto = sock.proto
         self.protocol_factory = protocol_factory
         self.server = server
         self.serving = serving
@@ -80,8 +83,7 @@ cdef class AcceptOperation(Operation):
 
     cdef int accepted(self, int fd) except -1:
         try:
-            conn = socket.socket(
-                self.sock.family, self.sock.type, self.sock.proto, fileno=fd)
+            conn = socket.socket(self.family, self.kind, self.proto, fileno=fd)
             conn.setblocking(False)
         except OSError as exc:
             # Reset before we looked at it.

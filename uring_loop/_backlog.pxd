@@ -7,3 +7,6 @@ cdef class Backlog:
     cdef int append(self, bytes data, Py_ssize_t sent) except -1
     cdef Py_ssize_t send(self, int fd) except? -1
     cdef int drop(self, Py_ssize_t sent) except -1
+
+
+cdef Py_ssize_t send_bytes(int fd, const char *data, Py_ssize_t size) noexcept

@@ -1,4 +1,4 @@
-"""Bytes that a stream socket did not take yet, in order."""
+"""Sends bytes on a stream socket and keeps, in order, what it did not take."""
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -14,6 +14,7 @@ cdef extern from "<sys/socket.h>" nogil:
     struct msghdr:
         iovec *msg_iov
         size_t msg_iovlen
+    ssize_t send(int fd, const void *buf, size_t len, int flags)
     ssize_t sendmsg(int fd, const msghdr *msg, int flags)
     int MSG_NOSIGNAL
     int MSG_DONTWAIT
@@ -21,6 +22,20 @@ cdef extern from "<sys/socket.h>" nogil:
 cdef enum:
     # Chunks handed to one sendmsg(2); the kernel's limit is 1024.
     GATHER_MOST = 64
+    # Copying more takes long enough to let other threads run.
+    LONG_BYTES = 262144
+
+
+cdef Py_ssize_t send_bytes(int fd, const char *data, Py_ssize_t size) noexcept:
+    """One send(2): how many bytes the socket took, or -errno."""
+    # Cannot raise: the result tells all.
+    cdef ssize_t sent
+    if size < LONG_BYTES:
+        sent = send(fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT)
+    else:
+        with nogil:
+            sent = send(fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT)
+    return sent if sent >= 0 else -errno
 
 
 @cython.final
@@ -57,7 +72,7 @@ cdef class Backlog:
         memset(&message, 0, sizeof(message))
         message.msg_iov = vector
         message.msg_iovlen = count
-        # Copying a lot takes long enough to let other threads run.
+        # Likely long, since the socket was full.
         with nogil:
             sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT)
         if sent < 0:

@@ -257,6 +257,10 @@ cdef class LoopCore:
         # now and not when the loop runs again.
         if self.ring is not None:
             self.flush_ring()
+            # Only this thread could get at completions outside the queue.
+            while self.ring.has_overflow():
+                self.ring.reap(0xFFFFFFFF)
+                self.flush_ring()
 
     def _run_once(self):
         if self.ring is not None:
@@ -454,12 +458,13 @@ cdef class LoopCore:
         cdef Ring old = self.ring
         cdef Operation op
         new = Ring(**self.ring_options)
+        pool = None if self.pool is None else BufferPool(new)
+        # First, so that what completions prepare goes to the new ring.
+        self.ring = new
         old.reap(0xFFFFFFFF)
         operations = old.abandon()
         self.retired.append((old, self.pool))
-        self.ring = new
-        if self.pool is not None:
-            self.pool = BufferPool(new)
+        self.pool = pool
         for op in reversed(operations):
             if op.cancel_requested:
                 op.complete(-ECANCELED, 0)

@@ -33,7 +33,10 @@ cdef class Ring:
                         unsigned flags) except -1
     cdef int create(self, unsigned entries, unsigned cq_entries,
                     io_uring_params *params) except? -1
-    cdef int check_opcodes(self) except -1
+    cdef int check_kernel(self) except -1
+    cdef int check_result(self, int res) except -1
+    cdef bint has_overflow(self) noexcept
+    cdef int fill(self, io_uring_sqe *sqe, Operation op) except -1
     cdef int check_usable(self) except -1
     cdef bint is_forked(self) noexcept
     cdef bint is_mine(self) noexcept
@@ -58,6 +61,7 @@ cdef class Ring:
 
 cdef class BufferPool:
     cdef Ring ring
+    cdef unsigned long fork_mark
     cdef io_uring_buf_ring *entries
     cdef char *memory
     cdef int mask

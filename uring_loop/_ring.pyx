@@ -15,7 +15,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from libc.errno cimport (
-    EAGAIN, EBUSY, EEXIST, EINTR, EINVAL, ENOMEM, ENOSYS, ETIME)
+    EAGAIN, EBADFD, EBUSY, EEXIST, EINTR, EINVAL, ENOMEM, ENOSYS, ETIME)
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from libc.string cimport memset
 from posix.mman cimport (
@@ -67,6 +67,8 @@ cdef enum:
     # struct io_uring_probe with one entry for each opcode that can be.
     PROBE_BYTES = 16 + 256 * 8
 SMALLEST_SQ_ENTRIES = 8
+# How often ENOMEM is retried, each time with half the ring down to the smallest.
+ENOMEM_RETRIES = 12
 # Ring memory of a closed ring comes back to RLIMIT_MEMLOCK 8 to 20 ms late.
 MEMLOCK_DELAY_SECONDS = 0.01
 DRAIN_SECONDS = 2
@@ -102,6 +104,13 @@ def _note_fork():
 
 
 os.register_at_fork(after_in_child=_note_fork)
+
+
+def check_taskrun(taskrun):
+    """ValueError for a mode that there is not."""
+    if taskrun not in TASKRUN_FLAGS:
+        raise ValueError(
+            f"taskrun must be one of {', '.join(TASKRUN_FLAGS)}, not {taskrun!r}")
 
 
 cpdef object os_error(int res):
@@ -155,6 +164,7 @@ cdef class Ring:
         self.refused = {}
         self.known_flags = known_flags
         self.fork_mark = fork_count
+        check_taskrun(taskrun)
         flags |= TASKRUN_FLAGS[taskrun]
         if disabled:
             flags |= IORING_SETUP_R_DISABLED
@@ -162,7 +172,7 @@ cdef class Ring:
         self.closed = False
         self.enabled = not disabled
         self.owner = thread_token() if self.enabled else 0
-        self.check_opcodes()
+        self.check_kernel()
 
     cdef int climb_down(self, unsigned entries, unsigned cq_entries,
                         unsigned flags) except -1:
@@ -189,6 +199,7 @@ cdef class Ring:
                     io_uring_params *params) except? -1:
         """One rung: 0 or -errno. ENOMEM is retried later and with less."""
         cdef unsigned flags = params.flags
+        cdef int retries = ENOMEM_RETRIES
         cdef int res = -EINVAL
         if flags & ~self.known_flags:
             return res
@@ -197,14 +208,17 @@ cdef class Ring:
             params.flags = flags
             params.cq_entries = cq_entries
             res = io_uring_queue_init_params(entries, &self.ring, params)
-            if res != -ENOMEM or entries <= SMALLEST_SQ_ENTRIES:
+            if res != -ENOMEM or not retries:
                 return res
+            retries -= 1
             time.sleep(MEMLOCK_DELAY_SECONDS)
-            entries //= 2
-            cq_entries = max(cq_entries // 2, 2 * entries)
+            if entries > SMALLEST_SQ_ENTRIES:
+                entries //= 2
+                cq_entries = max(cq_entries // 2, 2 * entries)
 
-    cdef int check_opcodes(self) except -1:
-        """Ask the kernel which operations it has: never guess from its version."""
+    cdef int check_kernel(self) except -1:
+        """Ask which operations it has, never guess from its version, and whether a
+        seccomp filter that let the set-up pass forbids the rest."""
         cdef char memory[PROBE_BYTES]
         cdef io_uring_probe *probe = <io_uring_probe *>memory
         cdef unsigned opcode
@@ -215,6 +229,11 @@ cdef class Ring:
                 if (opcode >= probe.ops_len
                         or not probe.ops[opcode].flags & IO_URING_OP_SUPPORTED):
                     res = -ENOSYS
+        if res == 0:
+            res = io_uring_submit(&self.ring)
+            if not self.enabled and res == -EBADFD:
+                # What a disabled ring answers to all who may ask.
+                res = 0
         if res < 0:
             self.close()
             raise os_error(res)
@@ -333,23 +352,35 @@ cdef class Ring:
             res = io_uring_submit(&self.ring)
             if res > 0:
                 return 0
-            if res < 0 and res != -EAGAIN and res != -EBUSY and res != -EINTR:
-                raise os_error(res)
+            self.check_result(res)
             time.sleep(MEMLOCK_DELAY_SECONDS)
         raise os_error(-EAGAIN)
 
+    cdef int fill(self, io_uring_sqe *sqe, Operation op) except -1:
+        try:
+            op.prepare(sqe)
+        except BaseException:
+            # The entry is handed out, with whatever stood there: let it do nothing.
+            io_uring_prep_nop(sqe)
+            raise
+        io_uring_sqe_set_data64(sqe, <uint64_t><uintptr_t><void *>op)
+        return 0
+
     cpdef int prepare(self, Operation op) except -1:
         """Queue an idle operation; the next enter submits it."""
-        cdef io_uring_sqe *sqe = self.next_entry()
-        assert not op.in_flight, op
-        op.prepare(sqe)
-        io_uring_sqe_set_data64(sqe, <uint64_t><uintptr_t><void *>op)
+        if op is None:
+            raise TypeError("an Operation is needed, not None")
+        if op.in_flight:
+            raise RuntimeError(f"already in flight: {op!r}")
+        self.fill(self.next_entry(), op)
         self.link(op)
         return 0
 
     cpdef int cancel(self, Operation op) except -1:
         """Ask for the end of an operation; its last completion is the answer."""
         cdef io_uring_sqe *sqe
+        if op is None:
+            raise TypeError("an Operation is needed, not None")
         if not op.in_flight or op.cancel_requested:
             return 0
         sqe = self.next_entry()
@@ -364,11 +395,13 @@ cdef class Ring:
         cdef uint64_t user_data = <uint64_t><uintptr_t><void *>op
         cdef io_uring_sqe *sqe = NULL
         self.check_usable()
+        if op is None:
+            raise TypeError("an Operation is needed, not None")
+        if not op.in_flight:
+            return 0
         sqe = uring_unsubmitted(&self.ring, user_data)
         if sqe != NULL:
-            op.prepare(sqe)
-            io_uring_sqe_set_data64(sqe, user_data)
-            return 0
+            return self.fill(sqe, op)
         sqe = self.next_entry()
         io_uring_prep_poll_update(
             sqe, user_data, 0, poll_mask, IORING_POLL_UPDATE_EVENTS)
@@ -412,10 +445,12 @@ cdef class Ring:
                 res = uring_submit_and_wait(&self.ring, 1, limit)
             # With entries submitted the kernel hides EINTR: always look.
             PyErr_CheckSignals()
-        if res >= 0 or res == -ETIME or res == -EINTR:
-            return 0
-        # Short of memory or of queue space: nothing is lost, the next enter goes on.
-        if res == -EAGAIN or res == -EBUSY:
+        return self.check_result(res)
+
+    cdef int check_result(self, int res) except -1:
+        """Raise for a result of enter that means more than "later"."""
+        # EAGAIN, EBUSY: short of memory or of queue space; the next enter goes on.
+        if res >= 0 or -res in (ETIME, EINTR, EAGAIN, EBUSY):
             return 0
         if res == -EEXIST:
             raise RuntimeError(
@@ -453,9 +488,16 @@ cdef class Ring:
         op.complete(cqe.res, cqe.flags)
         return op
 
+    cdef bint has_overflow(self) noexcept:
+        """Do completions wait outside the full queue?"""
+        # A load: cannot raise.
+        return io_uring_cq_has_overflow(&self.ring)
+
     @property
     def completions_count(self):
         """Completions that wait to be reaped."""
+        if self.closed or self.is_forked():
+            return 0
         return io_uring_cq_ready(&self.ring)
 
     # ---- the end --------------------------------------------------------------
@@ -501,9 +543,10 @@ cdef class Ring:
             self.drain()
         return self.abandon()
 
-    def __dealloc__(self):
-        if not self.closed and not self.is_forked():
-            io_uring_queue_exit(&self.ring)
+    def __del__(self):
+        # Also takes the ledger apart: freed as a chain, a long one would exhaust the
+        # stack.
+        self.abandon()
 
 
 @cython.final
@@ -522,6 +565,7 @@ cdef class BufferPool:
         cdef io_uring_buf_reg reg
         cdef int res
         self.ring = ring
+        self.fork_mark = fork_count
         self.group = group
         self.buffer_bytes = buffer_bytes
         self.most = most
@@ -555,9 +599,10 @@ cdef class BufferPool:
 
     cpdef bytes take(self, unsigned flags, Py_ssize_t size):
         """The bytes of a completion with these flags; its buffer is given back."""
-        cdef bytes data = PyBytes_FromStringAndSize(self.borrow(flags), size)
-        self.give_back(flags)
-        return data
+        try:
+            return PyBytes_FromStringAndSize(self.borrow(flags), size)
+        finally:
+            self.give_back(flags)
 
     cdef char *borrow(self, unsigned flags) noexcept:
         # Arithmetic only: cannot raise.
@@ -572,6 +617,9 @@ cdef class BufferPool:
         io_uring_buf_ring_advance(self.entries, 1)
 
     def __dealloc__(self):
+        if self.fork_mark != fork_count:
+            # A forked child has other things at these addresses.
+            return
         if self.entries != NULL:
             munmap(self.entries, self.most * sizeof(io_uring_buf))
         if self.memory != NULL:

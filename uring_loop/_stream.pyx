@@ -28,9 +28,9 @@ from libc.string cimport memcpy
 
 import collections
 import socket
-from asyncio import base_events, constants, futures, protocols, selector_events
+from asyncio import constants, futures, protocols, selector_events
 
-from uring_loop._backlog cimport Backlog
+from uring_loop._backlog cimport Backlog, send_bytes
 from uring_loop._compat import join_lines
 from uring_loop._loop cimport BULK_BYTES, LoopCore
 from uring_loop._ring cimport BufferPool, Operation, os_error
@@ -48,10 +48,15 @@ cdef extern from "Python.h":
         PyObject *self, PyObject *name, PyObject *arg)
 
 cdef extern from "<sys/socket.h>" nogil:
-    ssize_t send(int fd, const void *buf, size_t len, int flags)
     ssize_t recv(int fd, void *buf, size_t len, int flags)
-    int MSG_NOSIGNAL
+    int setsockopt(int fd, int level, int name, const void *value, unsigned size)
     int MSG_DONTWAIT
+
+cdef extern from "<netinet/in.h>":
+    int IPPROTO_TCP
+
+cdef extern from "<netinet/tcp.h>":
+    int TCP_NODELAY
 
 cdef extern from "<poll.h>":
     enum:
@@ -61,7 +66,6 @@ cdef extern from "<poll.h>":
         POLLOUT
 
 logger = selector_events.logger
-
 cdef str DATA_RECEIVED = "data_received"
 # No end of stream and no error waits behind the pending data.
 cdef enum:
@@ -192,9 +196,11 @@ cdef class StreamTransport(Transport):
         self.pending_end = NO_END
 
     def __init__(self, loop, sock, protocol, waiter=None, extra=None, server=None):
+        cdef int on = 1
         self.in_bulk = not (<LoopCore?>loop).multishot
         Transport.__init__(self, loop, sock, protocol, extra, server)
-        base_events._set_nodelay(sock)
+        # As on asyncio; sockets that are not TCP refuse it.
+        setsockopt(self.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on))
         self.context = PyContext_CopyCurrent()
         self.loop.soon(protocol.connection_made, (self,), None)
         # Reading starts when connection_made() has been called, and only then the
@@ -209,9 +215,9 @@ cdef class StreamTransport(Transport):
 
     def __repr__(self):
         info = [type(self).__name__, f"fd={self.fd}"]
-        if self.sock is None or self.closing:
-            info.insert(1, "closed" if self.sock is None else "closing")
-        if self.sock is not None and not self.loop._closed:
+        if self.closing:
+            info.insert(1, "closed" if self.socket_closed else "closing")
+        if not (self.socket_closed or self.loop._closed):
             info.append("read=" + ("polling" if self.wants_data() else "idle"))
             info.append(f"write=<{'polling' if self.unsent() else 'idle'}, "
                         f"bufsize={self.unsent()}>")
@@ -532,8 +538,8 @@ cdef class StreamTransport(Transport):
                     data, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
             return
         if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise TypeError("data argument must be a bytes-like object, "
-                            f"not {type(data).__name__!r}")
+            raise TypeError(f"data argument must be a bytes-like object, not "
+                            f"{type(data).__name__!r}")
         if not self.may_write(data):
             return
         try:
@@ -588,18 +594,12 @@ cdef class StreamTransport(Transport):
 
     cdef Py_ssize_t send_now(self, const char *data, Py_ssize_t size) except -2:
         """How much the socket took; -1 if the connection has failed."""
-        cdef ssize_t sent
-        if size < BULK_BYTES:
-            sent = send(self.fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT)
-        else:
-            # Copying this much takes long enough to let other threads run.
-            with nogil:
-                sent = send(self.fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT)
+        cdef Py_ssize_t sent = send_bytes(self.fd, data, size)
         if sent >= 0:
             return sent
-        if errno == EAGAIN or errno == EINTR:
+        if sent == -EAGAIN or sent == -EINTR:
             return 0
-        self.fatal_error(os_error(-errno), "Fatal write error on socket transport")
+        self.fatal_error(os_error(<int>sent), "Fatal write error on socket transport")
         return -1
 
     cdef int watch_writable(self) except -1:

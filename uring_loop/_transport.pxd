@@ -7,7 +7,11 @@ cdef class Transport:
     cdef object context
     cdef object server
     cdef object sock
-    cdef dict extra
+    # What get_extra_info() answers, beside what the creator gave.
+    cdef object sockname
+    cdef object peername
+    cdef object socket_for_users
+    cdef object given
     cdef object __weakref__
     cdef int fd
     # Not 0: connection_lost is scheduled or done; then it counts writes in vain.
@@ -16,6 +20,7 @@ cdef class Transport:
     cdef tuple water_marks
     cdef double high_water
     cdef double low_water
+    cdef bint socket_closed
     cdef bint closing
     cdef bint protocol_connected
     cdef bint protocol_paused

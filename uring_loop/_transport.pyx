@@ -30,17 +30,11 @@ cdef class Transport:
         self.loop = loop
         self.fd = sock.fileno()
         self.sock = sock
-        self.extra = {} if extra is None else dict(extra)
-        self.extra["socket"] = trsock.TransportSocket(sock)
-        try:
-            self.extra["sockname"] = sock.getsockname()
-        except OSError:
-            self.extra["sockname"] = None
-        if "peername" not in self.extra:
-            try:
-                self.extra["peername"] = sock.getpeername()
-            except OSError:
-                self.extra["peername"] = None
+        self.given = extra
+        # Asked for now: a socket that the peer has reset has no names any more.
+        self.sockname = name_of(sock.getsockname)
+        if extra is None or "peername" not in extra:
+            self.peername = name_of(sock.getpeername)
         self.water_marks = DEFAULT_WATER_MARKS
         self.low_water, self.high_water = DEFAULT_WATER_MARKS
         self.set_protocol(protocol)
@@ -77,7 +71,7 @@ cdef class Transport:
 
     @property
     def _sock(self):
-        return self.sock
+        return None if self.socket_closed else self.sock
 
     @property
     def _sock_fd(self):
@@ -85,7 +79,8 @@ cdef class Transport:
 
     @property
     def _extra(self):
-        return self.extra
+        names = ("socket", "sockname", "peername", *(self.given or ()))
+        return {name: self.get_extra_info(name) for name in names}
 
     @property
     def _protocol(self):
@@ -111,7 +106,15 @@ cdef class Transport:
 
     def get_extra_info(self, name, default=None):
         """Transport information: socket, sockname, peername and what was added."""
-        return self.extra.get(name, default)
+        if name == "socket":
+            if self.socket_for_users is None:
+                self.socket_for_users = trsock.TransportSocket(self.sock)
+            return self.socket_for_users
+        if name == "sockname":
+            return self.sockname
+        if self.given is not None and name in self.given:
+            return self.given[name]
+        return self.peername if name == "peername" else default
 
     def set_protocol(self, protocol):
         self.protocol = protocol
@@ -159,7 +162,7 @@ cdef class Transport:
         self.pause_protocol_if_full()
 
     def __del__(self):
-        if self.sock is not None and self.sock.fileno() >= 0:
+        if not self.socket_closed and self.sock is not None:
             warnings.warn(f"unclosed transport {self!r}", ResourceWarning,
                           source=self)
             self.sock.close()
@@ -250,7 +253,15 @@ cdef class Transport:
 
     cdef int operation_ended(self) except -1:
         """Close the socket if this was all that kept it open."""
-        if self.finished and self.sock is not None and not self.busy():
+        if self.finished and not self.socket_closed and not self.busy():
+            self.socket_closed = True
             self.sock.close()
-            self.sock = None
         return 0
+
+
+def name_of(ask):
+    """A socket's own name or its peer's; None where there is none."""
+    try:
+        return ask()
+    except OSError:
+        return None

@@ -93,6 +93,7 @@ cdef extern from "uring.h" nogil:
     void io_uring_sqe_set_data64(io_uring_sqe *sqe, uint64_t data)
     unsigned io_uring_sq_ready(const io_uring *ring)
     unsigned io_uring_cq_ready(const io_uring *ring)
+    bint io_uring_cq_has_overflow(const io_uring *ring)
     io_uring_sqe *uring_unsubmitted(io_uring *ring, uint64_t user_data)
     int io_uring_submit(io_uring *ring)
     int io_uring_submit_and_get_events(io_uring *ring)
@@ -101,6 +102,7 @@ cdef extern from "uring.h" nogil:
     bint uring_need_wait(const io_uring *ring)
     bint uring_pop(io_uring *ring, io_uring_cqe *out)
 
+    void io_uring_prep_nop(io_uring_sqe *sqe)
     void io_uring_prep_poll_add(io_uring_sqe *sqe, int fd, unsigned poll_mask)
     void io_uring_prep_poll_update(
         io_uring_sqe *sqe, uint64_t old_user_data, uint64_t new_user_data,

@@ -4,7 +4,8 @@ from uring_loop._ring cimport Operation
 
 cdef class Watch(Operation):
     cdef LoopCore loop
-    cdef object selector
+    # The handles of reader and writer, as asyncio registers them.
+    cdef object data
     cdef object handle
     cdef int fd
     # What is wanted of selectors.EVENT_READ and EVENT_WRITE; 0: nothing any more.

@@ -33,10 +33,10 @@ cdef unsigned WRITE = selectors.EVENT_WRITE
 cdef class Watch(Operation):
     """A poll of one descriptor, armed again after each report."""
 
-    def __cinit__(self, selector not None, LoopCore loop not None, int fd):
-        self.selector = selector
+    def __cinit__(self, LoopCore loop not None, int fd, data):
         self.loop = loop
         self.fd = fd
+        self.data = data
 
     cdef unsigned poll_mask(self) noexcept:
         # Arithmetic only: cannot raise.
@@ -62,7 +62,8 @@ cdef class Watch(Operation):
     cdef int report(self, unsigned mask) except -1:
         """Run the callbacks, as BaseSelectorEventLoop._process_events would: an error
         or a hang-up concerns both, and the reader comes first."""
-        reader, writer = self.selector.get_map()[self.fd].data
+        cdef object reader, writer
+        reader, writer = self.data
         if mask & ~<unsigned>POLLOUT and self.events & READ:
             self.run(reader)
         if mask & ~<unsigned>POLLIN and self.events & WRITE:
@@ -79,8 +80,9 @@ cdef class Watch(Operation):
         self.events = events
         self.loop.prepare(self)
 
-    def change(self, unsigned events):
+    def change(self, unsigned events, data):
         """Watch for these from now on; in its own callback, from its end on."""
+        self.data = data
         if events != self.events:
             self.events = events
             if self.in_flight:
@@ -113,7 +115,7 @@ class RingSelector(selectors._BaseSelectorImpl):
         except BaseException:
             super().unregister(fileobj)
             raise
-        watch = self._watches[key.fd] = Watch(self, self._loop, key.fd)
+        watch = self._watches[key.fd] = Watch(self._loop, key.fd, data)
         watch.start(events)
         return key
 
@@ -125,7 +127,7 @@ class RingSelector(selectors._BaseSelectorImpl):
     def modify(self, fileobj, events, data=None):
         key = self.get_key(fileobj)._replace(events=events, data=data)
         self._fd_to_key[key.fd] = key
-        self._watches[key.fd].change(events)
+        self._watches[key.fd].change(events, data)
         return key
 
     def select(self, timeout=None):

@@ -10,11 +10,10 @@ from asyncio import constants, sslproto
 from uring_loop import _compat, backend as backends
 from uring_loop._accept import AcceptOperation
 from uring_loop._loop import LoopCore
+from uring_loop._ring import check_taskrun
 from uring_loop._stream import StreamTransport
 from uring_loop._watch import RingSelector
 from uring_loop.fallback import SelectorStreamTransport
-
-TASKRUN_MODES = ("defer", "coop")
 
 
 class Loop(LoopCore, asyncio.SelectorEventLoop):
@@ -158,9 +157,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
 
 def check_options(taskrun, sq_entries):
     """The options of a Ring, or ValueError."""
-    if taskrun not in TASKRUN_MODES:
-        raise ValueError(
-            f"taskrun must be one of {', '.join(TASKRUN_MODES)}, not {taskrun!r}")
+    check_taskrun(taskrun)
     if (not isinstance(sq_entries, int) or not 8 <= sq_entries <= 32768
             or sq_entries & (sq_entries - 1)):
         raise ValueError(

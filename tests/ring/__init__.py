@@ -1,0 +1,1 @@
+"""Tests of the kernel header and of Ring, on the kernel itself and without asyncio."""
