@@ -23,7 +23,9 @@ cdef class LoopCore:
     cdef public bint multishot
 
     cdef ReadyQueue ready
+    # Timers that this iteration runs last, and how much it runs before.
     cdef ReadyQueue due
+    cdef Py_ssize_t todo
     cdef list timers
     cdef bint sleeping
     cdef bint debug
@@ -49,7 +51,8 @@ cdef class LoopCore:
     cdef int64_t timeout_ns(self) except -2
     cdef int sweep_timers(self) except -1
     cdef int collect_due(self) except -1
-    cdef int run_handles(self, ReadyQueue queue, Py_ssize_t todo) except -1
+    cdef int run_one(self, handle) except -1
+    cdef int resume_step(self) except -1
     cdef int run_slowly(self, handle) except -1
     cdef int reap_slowly(self) except -1
     cdef int cancel(self, Operation op) except -1

@@ -249,6 +249,8 @@ cdef class LoopCore:
         self.other_clock = getattr(self.time, "__func__", None) is not OWN_TIME
         if self.ring is not None:
             self.bind_to_thread()
+        if self.due.count:
+            self.resume_step()
         while True:
             self.step()
             if self._stopping:
@@ -268,7 +270,6 @@ cdef class LoopCore:
         self.step()
 
     cdef int step(self) except -1:
-        cdef Py_ssize_t todo
         self.step_number += 1
         if self.timers:
             self.sweep_timers()
@@ -278,21 +279,31 @@ cdef class LoopCore:
             self.wait_on_ring()
         if self.timers:
             self.collect_due()
-        todo = self.ready.count
-        if todo:
-            self.run_handles(self.ready, todo)
+        self.todo = self.ready.count
+        while self.todo and self.ready.count:
+            self.todo -= 1
+            self.run_one(self.ready.pop())
         if self.ring is not None:
             if self.debug:
                 self.reap_slowly()
             else:
                 self.ring.reap(0xFFFFFFFF)
-        if self.due.count:
-            self.run_handles(self.due, self.due.count)
+        while self.due.count:
+            self.run_one(self.due.pop())
+        return 0
+
+    cdef int resume_step(self) except -1:
+        """After an iteration that KeyboardInterrupt or SystemExit left: what was due
+        then comes behind what was ready then, and before what has been added since."""
+        handles = list(self.ready)
+        self.ready.clear()
+        self.ready.extend(handles[:self.todo] + list(self.due) + handles[self.todo:])
+        self.due.clear()
         return 0
 
     cdef int wait_on_ring(self) except -1:
         cdef int64_t timeout = 0
-        if not (self.ready.count or self.due.count or self._stopping):
+        if not (self.ready.count or self._stopping):
             timeout = self.timeout_ns()
         if timeout != 0:
             # From here on other threads must wake us. No Python code runs between
@@ -311,7 +322,7 @@ cdef class LoopCore:
 
     cdef int wait_on_selector(self) except -1:
         cdef int64_t timeout = 0
-        if not (self.ready.count or self.due.count or self._stopping):
+        if not (self.ready.count or self._stopping):
             timeout = self.timeout_ns()
         self.sleeping = timeout != 0
         try:
@@ -366,21 +377,15 @@ cdef class LoopCore:
             self.due.push(handle)
         return 0
 
-    cdef int run_handles(self, ReadyQueue queue, Py_ssize_t todo) except -1:
-        cdef object handle
-        while todo and queue.count:
-            todo -= 1
-            handle = queue.pop()
-            if isinstance(handle, Handle):
-                if (<Handle>handle)._cancelled:
-                    continue
-                if not self.debug:
-                    run_handle(<Handle>handle)
-                    continue
-            elif handle._cancelled:
-                continue
-            self.run_slowly(handle)
-        return 0
+    cdef int run_one(self, handle) except -1:
+        if isinstance(handle, Handle):
+            if (<Handle>handle)._cancelled:
+                return 0
+            if not self.debug:
+                return run_handle(<Handle>handle)
+        elif handle._cancelled:
+            return 0
+        return self.run_slowly(handle)
 
     cdef int run_slowly(self, handle) except -1:
         """As asyncio in debug mode: say who took long."""
