@@ -167,7 +167,7 @@ static inline int uring_map_queues(struct io_uring *ring, struct io_uring_params
 }
 
 /* Make a ring. `p` holds the flags wanted and gets what the kernel answered.
- * -ENOSYS also stands for a kernel before 5.13: no time-outs in enter, no poll update. */
+ * -ENOSYS also stands for a kernel before 5.13: no timeouts in enter, no poll update. */
 static inline int io_uring_queue_init_params(unsigned entries, struct io_uring *ring,
 					     struct io_uring_params *p)
 {
@@ -323,7 +323,7 @@ static inline bool uring_need_wait(const struct io_uring *ring)
 	       io_uring_sq_ready(ring);
 }
 
-/* ---- registration ----------------------------------------------------------------- */
+/* ---- registration --------------------------------------------------------------- */
 
 static inline int io_uring_enable_rings(struct io_uring *ring)
 {
@@ -382,7 +382,7 @@ static inline int io_uring_unregister_ring_fd(struct io_uring *ring)
 	return ret;
 }
 
-/* ---- provided buffers ------------------------------------------------------------- */
+/* ---- provided buffers ----------------------------------------------------------- */
 
 static inline int io_uring_register_buf_ring(struct io_uring *ring,
 					     struct io_uring_buf_reg *reg,

@@ -1,0 +1,50 @@
+# Sets up a virtual environment with the loop built in it, and runs things there.
+#
+#   make serve     an HTTP server on the loop (uvicorn with examples/asgi_app.py)
+#   make test      all tests
+#   make examples  every example, each checked
+#   make clean     removes the environment and what was built
+#
+# make test PYTHON=python3.12 VENV=.venv-3.12 takes another Python.
+
+PYTHON ?= python3
+VENV ?= .venv
+HOST ?= 127.0.0.1
+PORT ?= 8000
+
+SOURCES := $(wildcard uring_loop/*.p[yx][xd] include/*.h) setup.py pyproject.toml
+PIP := $(VENV)/bin/pip --disable-pip-version-check --quiet install
+
+.PHONY: serve test examples clean
+
+serve: $(VENV)/server
+	@echo 'Try it: curl http://$(HOST):$(PORT)/'
+	$(VENV)/bin/uvicorn --loop uring_loop:new_event_loop --host $(HOST) \
+		--port $(PORT) examples.asgi_app:app
+
+test: $(VENV)/tests
+	PATH="$(abspath $(VENV))/bin:$$PATH" python -m pytest
+
+examples: $(VENV)/examples
+	$(VENV)/bin/python examples/run_all.py
+
+# Built in place, so that Python finds the compiled modules in this folder, too.
+$(VENV)/built: $(SOURCES)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/tests: $(VENV)/built tests/requirements.txt
+	$(PIP) -r tests/requirements.txt
+	touch $@
+
+$(VENV)/server: $(VENV)/built
+	$(PIP) 'uvicorn>=0.36' httptools
+	touch $@
+
+$(VENV)/examples: $(VENV)/built examples/requirements.txt
+	$(PIP) -r examples/requirements.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info uring_loop/*.so uring_loop/*.c

@@ -1,0 +1,46 @@
+"""An ASGI application served by uvicorn on uring_loop.
+
+    python examples/asgi_app.py               or with uvicorn's own command:
+    uvicorn --loop uring_loop:new_event_loop --app-dir examples asgi_app:app
+    curl http://127.0.0.1:8000/
+
+FastAPI, Starlette, Django and other ASGI frameworks run the same way: the loop is
+uvicorn's business, the application does not know it. Needs uvicorn 0.36 or later.
+"""
+
+import argparse
+import asyncio
+import json
+
+
+async def app(scope, receive, send):
+    """Answers every request with the loop and the backend that served it."""
+    if scope["type"] != "http":
+        raise NotImplementedError(scope["type"])    # uvicorn goes on without
+    loop = asyncio.get_running_loop()
+    body = json.dumps({
+        "hello": "world",
+        "path": scope["path"],
+        "loop": type(loop).__module__,
+        "backend": getattr(loop, "backend", None),
+    }).encode() + b"\n"
+    await send({
+        "type": "http.response.start",
+        "status": 200,
+        "headers": [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+        ],
+    })
+    await send({"type": "http.response.body", "body": body})
+
+
+if __name__ == "__main__":
+    import uvicorn
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    options = parser.parse_args()
+    uvicorn.run(app, host=options.host, port=options.port,
+                loop="uring_loop:new_event_loop")

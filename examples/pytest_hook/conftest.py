@@ -1,0 +1,17 @@
+"""Runs every asyncio test of this folder on uring_loop and on stock asyncio.
+
+The hook needs pytest-asyncio 1.4 or later. It names the loops that tests run on. Leave
+one of the two out to run on the other alone; put the file into the root of your tests
+to have it for all of them.
+"""
+
+import asyncio
+
+import uring_loop
+
+
+def pytest_asyncio_loop_factories(config, item):
+    return {
+        "uring_loop": uring_loop.new_event_loop,
+        "asyncio": asyncio.SelectorEventLoop,
+    }

@@ -1,0 +1,223 @@
+"""Runs every example against a real server or client: the check that they work.
+
+    pip install -r examples/requirements.txt
+    python examples/run_all.py
+
+One line for each; the exit status is the number of those that failed. The examples
+have to run on io_uring, unless URING_LOOP_BACKEND says otherwise.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import socket
+import sys
+import time
+import urllib.request
+
+import uring_loop
+
+HERE = pathlib.Path(__file__).resolve().parent
+DEADLINE_SECONDS = 60
+REQUESTS = 50
+
+
+class Failed(Exception):
+    """An example did not do what it promises."""
+
+
+def check(fact, message):
+    if not fact:
+        raise Failed(message)
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+# ---- processes ------------------------------------------------------------------
+
+
+def start(*arguments):
+    """An example as a process of its own: what it prints can be read, line by line."""
+    # -P: the package is the installed one, not the sources beside this folder.
+    return asyncio.create_subprocess_exec(
+        sys.executable, "-P", *map(str, arguments), cwd=HERE,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT)
+
+
+async def finish(process):
+    """Everything that it still prints; it has to end by itself and well."""
+    output, _ = await process.communicate()
+    text = output.decode(errors="replace")
+    check(process.returncode == 0,
+          f"exit status {process.returncode}: {text.strip()[-2000:]}")
+    return text
+
+
+async def read_until(process, words):
+    """What it prints, up to a line with these words."""
+    printed = ""
+    while line := (await process.stdout.readline()).decode(errors="replace"):
+        printed += line
+        if words in line:
+            return printed
+    raise Failed(f"never said {words!r}: {printed.strip()[-2000:]}")
+
+
+@contextlib.asynccontextmanager
+async def serving(words, *arguments):
+    """A server that has said `words`, on a free port; Ctrl-C must end it well."""
+    port = free_port()
+    process = await start(*arguments, "--port", port)
+    try:
+        await read_until(process, words)
+        yield port
+        process.send_signal(signal.SIGINT)
+        await finish(process)
+    finally:
+        await stop(process)
+
+
+async def stop(process):
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    await process.wait()
+
+
+async def run(*arguments):
+    """Run to the end; what it printed."""
+    process = await start(*arguments)
+    try:
+        return await finish(process)
+    finally:
+        await stop(process)
+
+
+def fetch(url):
+    with urllib.request.urlopen(url, timeout=10) as response:
+        return response.read()
+
+
+# ---- examples -------------------------------------------------------------------
+
+
+async def echo(backend):
+    async with serving("echo server on", "echo_server.py") as port:
+        small = await run("echo_client.py", "--port", port, "--count", 1000)
+        big = await run("echo_client.py", "--port", port, "--count", 20,
+                        "--size", 1_000_000)
+    for text in (small, big):
+        check(f"backend {backend}" in text, f"not on {backend}: {text}")
+    return small.strip()
+
+
+async def chat(backend):
+    async with serving("chat server on", "chat_server.py") as port:
+        alice = await start("chat_client.py", "alice", "--port", port)
+        bob = await start("chat_client.py", "bob", "--port", port)
+        try:
+            await read_until(alice, "2 in the room")
+            await read_until(bob, "2 in the room")
+            alice.stdin.write(b"good morning\n")
+            await read_until(bob, "alice: good morning")
+            alice.stdin.close()
+            await read_until(bob, "* alice has left")
+            text = await finish(bob)
+            await finish(alice)
+        finally:
+            await stop(alice)
+            await stop(bob)
+    check(f"backend {backend}" in text, f"not on {backend}: {text}")
+    return "a line from alice reached bob"
+
+
+async def requests(port, backend):
+    """GET / a number of times; every answer names the backend."""
+    url = f"http://127.0.0.1:{port}/"
+    answers = await asyncio.gather(
+        *(asyncio.to_thread(fetch, url) for _ in range(REQUESTS)))
+    for answer in answers:
+        check(json.loads(answer)["backend"] == backend,
+              f"not on {backend}: {answer!r}")
+    return f"{len(answers)} requests"
+
+
+async def asgi(backend):
+    async with serving("running on", "asgi_app.py") as port:
+        return await requests(port, backend)
+
+
+async def asgi_by_command(backend):
+    arguments = ("-m", "uvicorn", "--loop", "uring_loop:new_event_loop",
+                 "asgi_app:app")
+    async with serving("running on", *arguments) as port:
+        return await requests(port, backend)
+
+
+async def aiohttp(backend):
+    async with serving("Running on", "aiohttp_app.py") as port:
+        slow = await asyncio.to_thread(
+            fetch, f"http://127.0.0.1:{port}/slow?seconds=0.01")
+        check(slow == b"slept 0.01 s\n", f"/slow said {slow!r}")
+        check(await websocket_echo(port) == "ping", "/ws did not echo")
+        return await requests(port, backend)
+
+
+async def websocket_echo(port):
+    import aiohttp as client
+
+    async with (client.ClientSession() as session,
+                session.ws_connect(f"http://127.0.0.1:{port}/ws") as socket):
+        await socket.send_str("ping")
+        return await socket.receive_str(timeout=10)
+
+
+async def tests_with_hook(backend):
+    return await run_pytest("pytest_hook")
+
+
+async def tests_with_policy(backend):
+    return await run_pytest("pytest_policy")
+
+
+async def run_pytest(folder):
+    text = await run("-m", "pytest", "-q", "-p", "no:cacheprovider", folder)
+    check(" passed" in text, text)
+    return text.strip().splitlines()[-1].strip("= ")
+
+
+EXAMPLES = [echo, chat, asgi, asgi_by_command, aiohttp, tests_with_hook]
+if hasattr(uring_loop, "EventLoopPolicy"):
+    EXAMPLES.append(tests_with_policy)
+
+
+async def main(backend):
+    failures = 0
+    for example in EXAMPLES:
+        begin = time.monotonic()
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                result = "ok      ", await example(backend)
+        except TimeoutError:
+            result = "FAILED  ", f"not done after {DEADLINE_SECONDS} s"
+        except Exception as exc:
+            result = "FAILED  ", str(exc) or repr(exc)
+        failures += result[0] != "ok      "
+        seconds = time.monotonic() - begin
+        print(f"{result[0]}{example.__name__} ({seconds:.1f} s): {result[1]}",
+              flush=True)
+    return failures
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("URING_LOOP_BACKEND", "io_uring")
+    # Raises, and says why, where io_uring has to be there and is not.
+    loop = uring_loop.new_event_loop()
+    loop.close()
+    sys.exit(asyncio.run(main(loop.backend)))
