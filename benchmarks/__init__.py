@@ -1,0 +1,1 @@
+"""Benchmarks that compare event loops inside one run: `python -m benchmarks`."""

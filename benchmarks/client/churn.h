@@ -1,0 +1,12 @@
+/* Connections that live for one request; see churn.c. */
+#ifndef CHURN_H
+#define CHURN_H
+
+#include "target.h"
+
+/* Connect and queue one request; the connection flushes when it is writable. */
+int churn_start(struct target *target, struct connection *connection,
+		uint64_t now_ns);
+void churn_finish(struct connection *connection);
+
+#endif
