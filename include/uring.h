@@ -167,7 +167,7 @@ static inline int uring_map_queues(struct io_uring *ring, struct io_uring_params
 }
 
 /* Make a ring. `p` holds the flags wanted and gets what the kernel answered.
- * -ENOSYS also stands for a kernel before 5.13: no timeouts in enter, no poll update. */
+ * -ENOSYS also stands for a kernel before 5.13, which cannot update a poll. */
 static inline int io_uring_queue_init_params(unsigned entries, struct io_uring *ring,
 					     struct io_uring_params *p)
 {

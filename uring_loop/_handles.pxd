@@ -15,17 +15,6 @@ cdef class TimerHandle(Handle):
     cdef public bint _scheduled
 
 
-cdef class ReadyQueue:
-    cdef list slots
-    cdef Py_ssize_t head
-    cdef Py_ssize_t count
-    cdef Py_ssize_t capacity
-
-    cdef int push(self, object handle) except -1
-    cdef object pop(self)
-    cdef int grow(self) except -1
-
-
 cdef int run_handle(Handle handle) except -1
 cdef int push_timer(list heap, TimerHandle handle) except -1
 cdef TimerHandle pop_timer(list heap)

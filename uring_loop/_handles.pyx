@@ -1,13 +1,13 @@
-"""What a loop runs: handles, the queue of those that are ready, the heap of timers.
+"""What a loop runs: handles, and the heap of those that wait for their time.
 
 A handle is a callback with its arguments and its context. Nothing here waits for
 anything or knows what time it is.
 """
 
 cimport cython
-from cpython.list cimport PyList_GET_ITEM, PyList_SET_ITEM
+from cpython.list cimport PyList_GET_ITEM
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
+from cpython.ref cimport Py_XDECREF
 
 from asyncio import events
 
@@ -146,80 +146,6 @@ cdef int callback_failed(Handle handle, callback, args) except -1:
             context["source_traceback"] = handle._source_traceback
         handle._loop.call_exception_handler(context)
     return 0
-
-
-@cython.final
-cdef class ReadyQueue:
-    """Handles in the order in which they will run: what `loop._ready` shows.
-
-    A ring in a list, so that the garbage collector sees the handles. It has the
-    methods of a deque that asyncio and its tools use, and takes asyncio's own handles,
-    which the stdlib makes for signals and for readers and writers.
-    """
-
-    def __cinit__(self):
-        self.capacity = 64
-        self.slots = [None] * self.capacity
-
-    cdef int push(self, object handle) except -1:
-        cdef Py_ssize_t at
-        while self.count == self.capacity:
-            self.grow()
-        at = (self.head + self.count) & (self.capacity - 1)
-        Py_DECREF(<object>PyList_GET_ITEM(self.slots, at))
-        Py_INCREF(handle)
-        PyList_SET_ITEM(self.slots, at, handle)
-        self.count += 1
-        return 0
-
-    cdef object pop(self):
-        # The slot's reference becomes the caller's, None takes its place.
-        cdef object handle = <object>PyList_GET_ITEM(self.slots, self.head)
-        Py_INCREF(None)
-        PyList_SET_ITEM(self.slots, self.head, None)
-        Py_DECREF(handle)
-        self.head = (self.head + 1) & (self.capacity - 1)
-        self.count -= 1
-        return handle
-
-    cdef int grow(self) except -1:
-        # Allocating may run other code, which may push: the length is read after.
-        cdef list slots = [None] * (2 * self.capacity)
-        cdef Py_ssize_t i
-        if len(slots) != 2 * self.capacity:
-            return 0
-        for i in range(self.count):
-            slots[i] = self.slots[(self.head + i) & (self.capacity - 1)]
-        self.slots = slots
-        self.head = 0
-        self.capacity *= 2
-        return 0
-
-    def append(self, handle):
-        self.push(handle)
-
-    def extend(self, handles):
-        for handle in handles:
-            self.append(handle)
-
-    def popleft(self):
-        if not self.count:
-            raise IndexError("pop from an empty queue")
-        return self.pop()
-
-    def clear(self):
-        while self.count:
-            self.pop()
-
-    def __len__(self):
-        return self.count
-
-    def __iter__(self):
-        return iter([self.slots[(self.head + i) & (self.capacity - 1)]
-                     for i in range(self.count)])
-
-    def __repr__(self):
-        return f"ReadyQueue({list(self)})"
 
 
 # ---- timers: a heap in a list, laid out as heapq's ----------------------------

@@ -1,4 +1,4 @@
-from uring_loop._handles cimport Handle, ReadyQueue
+from uring_loop._handles cimport Handle
 from uring_loop._ring cimport BufferPool, Operation, Ring
 from uring_loop._uapi cimport io_uring_sqe
 
@@ -22,9 +22,12 @@ cdef class LoopCore:
     # May receives and accepts be multishot here? Off where the kernel said EINVAL.
     cdef public bint multishot
 
-    cdef ReadyQueue ready
-    # Timers that this iteration runs last, and how much it runs before.
-    cdef ReadyQueue due
+    # A deque of what is ready, and its methods, looked up once.
+    cdef object ready
+    cdef object push_ready
+    cdef object pop_ready
+    # Timers that this iteration runs last, and how many handles it runs before.
+    cdef object due
     cdef Py_ssize_t todo
     cdef list timers
     cdef bint sleeping

@@ -20,12 +20,13 @@ from libc.math cimport ceil
 from libc.stdint cimport int64_t, uint64_t
 
 import asyncio
+import collections
 import os
 from asyncio import base_events, format_helpers
 from heapq import heapify
 
 from uring_loop._handles cimport (
-    Handle, ReadyQueue, TimerHandle, pop_timer, push_timer, run_handle)
+    Handle, TimerHandle, pop_timer, push_timer, run_handle)
 from uring_loop._ring cimport BufferPool, Operation, Ring
 from uring_loop._uapi cimport ECANCELED, io_uring_prep_read, io_uring_sqe
 
@@ -98,8 +99,8 @@ cdef class LoopCore:
     def __cinit__(self, *args, **kwargs):
         # Nothing to close, until BaseEventLoop.__init__ says otherwise.
         self._closed = True
-        self.ready = ReadyQueue()
-        self.due = ReadyQueue()
+        self._ready = collections.deque()
+        self.due = collections.deque()
         self.timers = []
         self.retired = []
 
@@ -114,8 +115,9 @@ cdef class LoopCore:
 
     @_ready.setter
     def _ready(self, handles):
-        self.ready.clear()
-        self.ready.extend(handles)
+        self.ready = handles
+        self.push_ready = handles.append
+        self.pop_ready = handles.popleft
 
     @property
     def _scheduled(self):
@@ -163,7 +165,7 @@ cdef class LoopCore:
         handle._context = PyContext_CopyCurrent() if context is None else context
         if self.debug:
             handle._source_traceback = format_helpers.extract_stack()
-        self.ready.push(handle)
+        self.push_ready(handle)
         return handle
 
     def call_soon(self, callback, *args, context=None):
@@ -249,7 +251,7 @@ cdef class LoopCore:
         self.other_clock = getattr(self.time, "__func__", None) is not OWN_TIME
         if self.ring is not None:
             self.bind_to_thread()
-        if self.due.count:
+        if self.due:
             self.resume_step()
         while True:
             self.step()
@@ -279,31 +281,31 @@ cdef class LoopCore:
             self.wait_on_ring()
         if self.timers:
             self.collect_due()
-        self.todo = self.ready.count
-        while self.todo and self.ready.count:
+        self.todo = len(self.ready)
+        while self.todo and self.ready:
             self.todo -= 1
-            self.run_one(self.ready.pop())
+            self.run_one(self.pop_ready())
         if self.ring is not None:
             if self.debug:
                 self.reap_slowly()
             else:
                 self.ring.reap(0xFFFFFFFF)
-        while self.due.count:
-            self.run_one(self.due.pop())
+        while self.due:
+            self.run_one(self.due.popleft())
         return 0
 
     cdef int resume_step(self) except -1:
         """After an iteration that KeyboardInterrupt or SystemExit left: what was due
         then comes behind what was ready then, and before what has been added since."""
-        handles = list(self.ready)
-        self.ready.clear()
-        self.ready.extend(handles[:self.todo] + list(self.due) + handles[self.todo:])
+        handles = [self.pop_ready() for _ in range(min(self.todo, len(self.ready)))]
+        handles.extend(self.due)
         self.due.clear()
+        self.ready.extendleft(reversed(handles))
         return 0
 
     cdef int wait_on_ring(self) except -1:
         cdef int64_t timeout = 0
-        if not (self.ready.count or self._stopping):
+        if not (self.ready or self._stopping):
             timeout = self.timeout_ns()
         if timeout != 0:
             # From here on other threads must wake us. No Python code runs between
@@ -322,7 +324,7 @@ cdef class LoopCore:
 
     cdef int wait_on_selector(self) except -1:
         cdef int64_t timeout = 0
-        if not (self.ready.count or self._stopping):
+        if not (self.ready or self._stopping):
             timeout = self.timeout_ns()
         self.sleeping = timeout != 0
         try:
@@ -374,7 +376,7 @@ cdef class LoopCore:
         while self.timers and (<TimerHandle>self.timers[0])._when < end:
             handle = pop_timer(self.timers)
             handle._scheduled = False
-            self.due.push(handle)
+            self.due.append(handle)
         return 0
 
     cdef int run_one(self, handle) except -1:
