@@ -17,4 +17,6 @@ cdef class TimerHandle(Handle):
 
 cdef int run_handle(Handle handle) except -1
 cdef int push_timer(list heap, TimerHandle handle) except -1
-cdef TimerHandle pop_timer(list heap)
+cdef double when_at(list heap, Py_ssize_t i) except? -1
+cdef object pop_timer(list heap)
+cdef bint is_cancelled(handle) except -1

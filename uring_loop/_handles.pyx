@@ -150,18 +150,23 @@ cdef int callback_failed(Handle handle, callback, args) except -1:
 
 # ---- timers: a heap in a list, laid out as heapq's ----------------------------
 
-cdef inline double when_at(list heap, Py_ssize_t i) noexcept:
-    # The heap holds nothing but TimerHandles: push_timer is its only way in.
-    return (<TimerHandle>PyList_GET_ITEM(heap, i))._when
+cdef double when_at(list heap, Py_ssize_t i) except? -1:
+    """When the timer in this place is due. asyncio's own handles may be there, too:
+    the list is `loop._scheduled`, and anybody can add to it."""
+    cdef object handle = <object>PyList_GET_ITEM(heap, i)
+    if isinstance(handle, TimerHandle):
+        return (<TimerHandle>handle)._when
+    return handle._when
 
 
 cdef int sift_down(list heap, Py_ssize_t start, Py_ssize_t at) except -1:
     """Move the item at `at` towards the root until its parent is not later."""
-    cdef TimerHandle item = <TimerHandle>PyList_GET_ITEM(heap, at)
+    cdef object item = <object>PyList_GET_ITEM(heap, at)
+    cdef double when = when_at(heap, at)
     cdef Py_ssize_t parent
     while at > start:
         parent = (at - 1) >> 1
-        if item._when >= when_at(heap, parent):
+        if when >= when_at(heap, parent):
             break
         heap[at] = <object>PyList_GET_ITEM(heap, parent)
         at = parent
@@ -171,7 +176,7 @@ cdef int sift_down(list heap, Py_ssize_t start, Py_ssize_t at) except -1:
 
 cdef int sift_up(list heap) except -1:
     """Move the root to a leaf, the smaller child up each time, then back down."""
-    cdef TimerHandle item = <TimerHandle>PyList_GET_ITEM(heap, 0)
+    cdef object item = <object>PyList_GET_ITEM(heap, 0)
     cdef Py_ssize_t end = len(heap)
     cdef Py_ssize_t at = 0
     cdef Py_ssize_t child = 1
@@ -191,12 +196,22 @@ cdef int push_timer(list heap, TimerHandle handle) except -1:
     return sift_down(heap, 0, len(heap) - 1)
 
 
-cdef TimerHandle pop_timer(list heap):
-    cdef TimerHandle last = heap.pop()
-    cdef TimerHandle first
-    if not heap:
-        return last
-    first = <TimerHandle>PyList_GET_ITEM(heap, 0)
-    heap[0] = last
-    sift_up(heap)
+cdef object pop_timer(list heap):
+    """The timer that is due first, no longer scheduled."""
+    cdef object first = heap.pop()
+    cdef object last
+    if heap:
+        first, last = heap[0], first
+        heap[0] = last
+        sift_up(heap)
+    if isinstance(first, TimerHandle):
+        (<TimerHandle>first)._scheduled = False
+    else:
+        first._scheduled = False
     return first
+
+
+cdef bint is_cancelled(handle) except -1:
+    if isinstance(handle, Handle):
+        return (<Handle>handle)._cancelled
+    return handle._cancelled

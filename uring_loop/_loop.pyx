@@ -26,7 +26,7 @@ from asyncio import base_events, format_helpers
 from heapq import heapify
 
 from uring_loop._handles cimport (
-    Handle, TimerHandle, pop_timer, push_timer, run_handle)
+    Handle, TimerHandle, is_cancelled, pop_timer, push_timer, run_handle, when_at)
 from uring_loop._ring cimport BufferPool, Operation, Ring
 from uring_loop._uapi cimport ECANCELED, io_uring_prep_read, io_uring_sqe
 
@@ -226,7 +226,7 @@ cdef class LoopCore:
         handle._scheduled = True
         return handle
 
-    def _timer_handle_cancelled(self, TimerHandle handle not None):
+    def _timer_handle_cancelled(self, handle):
         if handle._scheduled:
             self._timer_cancelled_count += 1
 
@@ -344,7 +344,7 @@ cdef class LoopCore:
         cdef double seconds
         if not self.timers:
             return -1
-        seconds = (<TimerHandle>self.timers[0])._when - self.now()
+        seconds = when_at(self.timers, 0) - self.now()
         if seconds <= 0:
             return 0
         return <int64_t>ceil(min(seconds, LONGEST_SLEEP) * 1e9)
@@ -356,27 +356,24 @@ cdef class LoopCore:
                 and self._timer_cancelled_count > CANCELLED_FRACTION * count):
             kept = []
             for handle in self.timers:
-                if (<TimerHandle>handle)._cancelled:
-                    (<TimerHandle>handle)._scheduled = False
+                if is_cancelled(handle):
+                    handle._scheduled = False
                 else:
                     kept.append(handle)
             heapify(kept)
             self.timers = kept
             self._timer_cancelled_count = 0
             return 0
-        while self.timers and (<TimerHandle>self.timers[0])._cancelled:
+        while self.timers and is_cancelled(self.timers[0]):
             self._timer_cancelled_count -= 1
-            pop_timer(self.timers)._scheduled = False
+            pop_timer(self.timers)
         return 0
 
     cdef int collect_due(self) except -1:
         """Take out what is due now: what callbacks add is for the next iteration."""
         cdef double end = self.now() + self._clock_resolution
-        cdef TimerHandle handle
-        while self.timers and (<TimerHandle>self.timers[0])._when < end:
-            handle = pop_timer(self.timers)
-            handle._scheduled = False
-            self.due.append(handle)
+        while self.timers and when_at(self.timers, 0) < end:
+            self.due.append(pop_timer(self.timers))
         return 0
 
     cdef int run_one(self, handle) except -1:

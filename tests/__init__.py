@@ -1,0 +1,1 @@
+"""Tests of uring_loop; see CONTRIBUTING for which folder proves what."""

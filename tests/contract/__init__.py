@@ -1,0 +1,1 @@
+"""What asyncio promises us without saying so, checked on every version."""

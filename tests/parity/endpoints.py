@@ -1,0 +1,218 @@
+"""Connections for the bodies: protocols that record, and peers that are simple.
+
+A peer is a plain blocking socket wherever the body is about one end only: what
+the other end does is then exact, and no second transport shares the blame.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import socket
+import struct
+import tempfile
+
+FAMILIES = ("tcp", "unix")
+PEER_SECONDS = 15
+BUFFER_BYTES = 4096
+
+# The kernel keeps up to twice this at each end: a few MiB never fit at once.
+KERNEL_BYTES = 256 << 10
+
+
+class Milestones:
+    """Lets a body wait until an event has happened or data has come."""
+
+    def __init__(self, lane, *, eof_result=None):
+        self.lane = lane
+        self.eof_result = eof_result
+        self.transport = None
+        self.received_bytes = 0
+        self._happened = set()
+        self._waiting = []
+
+    async def happens(self, event):
+        await self._until(lambda: event in self._happened)
+
+    async def receives(self, total_bytes):
+        await self._until(lambda: self.received_bytes >= total_bytes)
+
+    async def _until(self, condition):
+        if condition():
+            return
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append((condition, future))
+        await future
+
+    def _note(self, event, *details):
+        self._happened.add(event)
+        self.lane(event, *details)
+        self._wake()
+
+    def _note_data(self, chunk):
+        self.lane.data(chunk)
+        self.received_bytes += len(chunk)
+        self._wake()
+
+    def _wake(self):
+        for condition, future in self._waiting:
+            if not future.done() and condition():
+                future.set_result(None)
+        self._waiting = [pair for pair in self._waiting if not pair[1].done()]
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self._note("connection_made")
+
+    def eof_received(self):
+        self._note("eof_received")
+        return self.eof_result
+
+    def connection_lost(self, exc):
+        self._note("connection_lost", exc)
+
+    def pause_writing(self):
+        self._note("pause_writing")
+
+    def resume_writing(self):
+        self._note("resume_writing")
+
+
+class Recorder(Milestones, asyncio.Protocol):
+    """A Protocol that writes what happens to it onto a lane."""
+
+    def data_received(self, data):
+        self._note_data(data)
+
+
+class BufferedRecorder(Milestones, asyncio.BufferedProtocol):
+    """A BufferedProtocol that does the same."""
+
+    def __init__(self, lane, *, eof_result=None, buffer_bytes=BUFFER_BYTES):
+        super().__init__(lane, eof_result=eof_result)
+        self.buffer = bytearray(buffer_bytes)
+
+    def get_buffer(self, sizehint):
+        return self.buffer
+
+    def buffer_updated(self, nbytes):
+        self._note_data(self.buffer[:nbytes])
+
+
+KINDS = (Recorder, BufferedRecorder)
+
+
+async def wired(loop, family, protocol, **options):
+    """A transport of the loop, and its peer as a blocking socket."""
+    near, far = connected_sockets(family)
+    near.setblocking(False)
+    far.settimeout(PEER_SECONDS)
+    connect = loop.create_connection
+    if family == "unix":
+        connect = loop.create_unix_connection
+    transport, _ = await connect(lambda: protocol, sock=near, **options)
+    return transport, far
+
+
+def connected_sockets(family):
+    if family == "unix":
+        near, far = socket.socketpair()
+    else:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            near = socket.create_connection(listener.getsockname())
+            far, _ = listener.accept()
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
+    far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BYTES)
+    return near, far
+
+
+@contextlib.asynccontextmanager
+async def joined(loop, family, server_protocol, client_protocol, **options):
+    """Both ends on the loop: yields the server's and the client's transport."""
+    async with serving(loop, family, lambda: server_protocol, **options) as address:
+        transport, _ = await connecting(loop, family, lambda: client_protocol, address)
+        await server_protocol.happens("connection_made")
+        try:
+            yield server_protocol.transport, transport
+        finally:
+            transport.abort()
+            server_protocol.transport.abort()
+            await server_protocol.happens("connection_lost")
+            await client_protocol.happens("connection_lost")
+
+
+@contextlib.asynccontextmanager
+async def serving(loop, family, factory, **options):
+    """A server of the loop; yields its address."""
+    with tempfile.TemporaryDirectory(prefix="parity-") as folder:
+        if family == "unix":
+            path = os.path.join(folder, "socket")
+            server = await loop.create_unix_server(factory, path, **options)
+        else:
+            server = await loop.create_server(factory, "127.0.0.1", 0, **options)
+        try:
+            yield server.sockets[0].getsockname()
+        finally:
+            server.close()
+            await server.wait_closed()
+
+
+def connecting(loop, family, factory, address, **options):
+    if family == "unix":
+        return loop.create_unix_connection(factory, address, **options)
+    return loop.create_connection(factory, *address, **options)
+
+
+async def settle(loop, rounds=3):
+    """Give the loop every chance to deliver what is already there.
+
+    Each round is a byte through a fresh socket pair: data that reached another
+    socket before it has been seen by the loop when the last round is through.
+    """
+    for _ in range(rounds):
+        near, far = socket.socketpair()
+        with near, far:
+            near.setblocking(False)
+            seen = loop.create_future()
+            loop.add_reader(near, lambda: seen.done() or seen.set_result(None))
+            far.send(b"x")
+            await seen
+            loop.remove_reader(near)
+        await asyncio.sleep(0)
+
+
+def in_thread(loop, function, *args):
+    return loop.run_in_executor(None, function, *args)
+
+
+def read_exactly(peer, total_bytes):
+    chunks = []
+    while total_bytes:
+        chunk = peer.recv(min(total_bytes, 1 << 20))
+        if not chunk:
+            break
+        chunks.append(chunk)
+        total_bytes -= len(chunk)
+    return b"".join(chunks)
+
+
+def read_to_end(peer):
+    """All bytes until the end of the stream, and the error that ended it."""
+    chunks = []
+    try:
+        while chunk := peer.recv(1 << 20):
+            chunks.append(chunk)
+    except OSError as exc:
+        return b"".join(chunks), exc
+    return b"".join(chunks), None
+
+
+def reset(peer):
+    """Close so that the other end is reset, on TCP."""
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+
+
+def pattern(total_bytes, seed=1):
+    """Bytes in which no piece looks like its neighbour."""
+    return random.Random(seed).randbytes(total_bytes)

@@ -1,0 +1,334 @@
+"""Protocols that raise, protocols that are exchanged, and the contexts they run in."""
+
+import asyncio
+import contextvars
+
+import pytest
+
+from .endpoints import (
+    FAMILIES,
+    KINDS,
+    BufferedRecorder,
+    Recorder,
+    connecting,
+    in_thread,
+    read_to_end,
+    serving,
+    settle,
+    wired,
+)
+from .framework import parity, stock_leaks_a_socket
+
+VAR = contextvars.ContextVar("VAR", default="unset")
+
+both_families = pytest.mark.parametrize("family", FAMILIES)
+
+
+def broken(kind, method, error):
+    """A protocol of this kind whose method records, then raises."""
+
+    def raising(self, *args):
+        getattr(kind, method)(self, *args)
+        raise error
+
+    return type("Broken", (kind,), {method: raising})
+
+
+@pytest.mark.parametrize("kind, method", [
+    (Recorder, "data_received"),
+    (BufferedRecorder, "buffer_updated"),
+    (BufferedRecorder, "get_buffer"),
+    (Recorder, "eof_received"),
+    (BufferedRecorder, "eof_received"),
+    (Recorder, "connection_lost"),
+])
+@pytest.mark.parametrize("error", [ValueError("broken"), OSError(5, "broken"),
+                                   ConnectionResetError("broken"),
+                                   asyncio.CancelledError("broken")])
+@both_families
+@parity
+async def test_a_protocol_that_raises(loop, trace, family, kind, method, error):
+    protocol = broken(kind, method, error)(trace.lane("client"))
+    transport, peer = await wired(loop, family, protocol)
+    with peer:
+        peer.send(b"data")
+        peer.shutdown(1)
+        await protocol.happens("connection_lost")
+        trace("closing", transport.is_closing())
+        # Whether the peer is reset depends on what was read for get_buffer.
+        trace("peer got", (await in_thread(loop, read_to_end, peer))[0])
+
+
+@both_families
+@parity
+async def test_connection_made_that_raises(loop, trace, family):
+    kind = broken(Recorder, "connection_made", ValueError("broken"))
+    protocol = kind(trace.lane("client"))
+    transport, peer = await wired(loop, family, protocol)
+    with peer:
+        peer.send(b"data")
+        await protocol.receives(4)
+        transport.close()
+        await protocol.happens("connection_lost")
+
+
+@stock_leaks_a_socket
+@parity
+async def test_a_factory_that_raises(loop, trace):
+    def factory():
+        raise ValueError("no protocol")
+
+    async with serving(loop, "tcp", lambda: Recorder(trace.lane("server"))) as address:
+        await trace.wait("client", connecting(loop, "tcp", factory, address))
+        await settle(loop)
+
+
+@stock_leaks_a_socket
+@parity
+async def test_a_server_factory_that_raises(loop, trace):
+    def factory():
+        raise ValueError("no protocol")
+
+    protocol = Recorder(trace.lane("client"))
+    async with serving(loop, "tcp", factory) as address:
+        await connecting(loop, "tcp", lambda: protocol, address)
+        await protocol.happens("connection_lost")
+
+
+@pytest.mark.parametrize("fatal", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("kind, method", [
+    (Recorder, "data_received"),
+    (BufferedRecorder, "buffer_updated"),
+    (BufferedRecorder, "get_buffer"),
+    (Recorder, "eof_received"),
+])
+@parity
+def test_fatal_errors_leave_the_loop(loop, trace, kind, method, fatal):
+    protocol = broken(kind, method, fatal("now"))(trace)
+    transport, peer = loop.run_until_complete(wired(loop, "tcp", protocol))
+    with peer:
+        loop.call_soon(peer.send, b"data")
+        loop.call_soon(peer.shutdown, 1)
+        try:
+            loop.run_forever()
+        except fatal as exc:
+            trace("came out", exc)
+        trace("closing", transport.is_closing())
+        transport.abort()
+        loop.run_until_complete(protocol.happens("connection_lost"))
+
+
+@both_families
+@pytest.mark.parametrize("first", KINDS)
+@pytest.mark.parametrize("second", KINDS)
+@parity
+async def test_protocols_are_exchanged_between_messages(
+    loop, trace, family, first, second
+):
+    old, new = first(trace.lane("old")), second(trace.lane("new"))
+    transport, peer = await wired(loop, family, old)
+    new.transport = transport
+    with peer:
+        peer.send(b"for the old one")
+        await old.receives(15)
+        transport.set_protocol(new)
+        trace("protocol", transport.get_protocol() is new)
+        peer.send(b"for the new one")
+        await new.receives(15)
+        transport.close()
+        await new.happens("connection_lost")
+
+
+@pytest.mark.parametrize("first", KINDS)
+@pytest.mark.parametrize("second", KINDS)
+@parity
+async def test_protocols_are_exchanged_inside_the_callback(loop, trace, first, second):
+    new = second(trace.lane("new"))
+
+    class Handover(first):
+        def _note_data(self, chunk):
+            super()._note_data(chunk)
+            self.transport.set_protocol(new)
+
+    old = Handover(trace.lane("old"))
+    transport, peer = await wired(loop, "tcp", old)
+    with peer:
+        peer.send(b"for the old one")
+        await old.receives(15)
+        peer.send(b"for the new one")
+        await new.receives(15)
+        peer.shutdown(1)
+        await new.happens("eof_received")
+        await new.happens("connection_lost")
+
+
+@parity
+async def test_a_protocol_set_in_connection_made(loop, trace):
+    new = BufferedRecorder(trace.lane("new"))
+
+    class Handover(Recorder):
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            transport.set_protocol(new)
+
+    transport, peer = await wired(loop, "tcp", Handover(trace.lane("old")))
+    with peer:
+        peer.send(b"data")
+        await new.receives(4)
+        transport.close()
+        await new.happens("connection_lost")
+
+
+@parity
+async def test_a_protocol_is_whatever_has_the_methods(loop, trace):
+    class Duck:
+        def connection_made(self, transport):
+            trace("connection_made")
+
+        def data_received(self, data):
+            trace("data_received", data, type(data))
+
+        def eof_received(self):
+            trace("eof_received")
+
+        def connection_lost(self, exc):
+            trace("connection_lost", exc)
+            lost.set_result(None)
+
+    lost = loop.create_future()
+    _, peer = await wired(loop, "tcp", Duck())
+    with peer:
+        peer.send(b"data")
+        await settle(loop)
+        peer.shutdown(1)
+        await lost
+
+
+@parity
+async def test_methods_are_looked_up_at_each_call(loop, trace):
+    protocol = Recorder(trace)
+    transport, peer = await wired(loop, "tcp", protocol)
+    with peer:
+        peer.send(b"first")
+        await protocol.receives(5)
+        protocol.data_received = lambda data: trace("replaced", data)
+        peer.send(b"second")
+        await settle(loop)
+        transport.close()
+        await protocol.happens("connection_lost")
+
+
+class ContextProtocol(Recorder):
+    """Notes which value of VAR each callback sees, then sets another."""
+
+    def look(self, name):
+        self.lane(name, "sees", VAR.get())
+        VAR.set(f"set by {name}")
+
+    def connection_made(self, transport):
+        self.look("connection_made")
+        super().connection_made(transport)
+
+    def data_received(self, data):
+        self.look("data_received")
+        super().data_received(data)
+
+    def eof_received(self):
+        self.look("eof_received")
+        return super().eof_received()
+
+    def pause_writing(self):
+        self.look("pause_writing")
+        super().pause_writing()
+
+    def connection_lost(self, exc):
+        self.look("connection_lost")
+        super().connection_lost(exc)
+
+
+async def exchange(protocol, peer):
+    """Two messages, each seen before the next, then the end."""
+    with peer:
+        for number in (1, 2):
+            peer.send(b"x")
+            await protocol.receives(number)
+        peer.shutdown(1)
+        await protocol.happens("connection_lost")
+
+
+@parity
+async def test_contexts_of_a_clients_callbacks(loop, trace):
+    VAR.set("of the connecting task")
+    protocol = ContextProtocol(trace)
+    _, peer = await wired(loop, "tcp", protocol)
+    VAR.set("changed after connecting")
+    await exchange(protocol, peer)
+    trace("the task sees", VAR.get())
+
+
+@parity
+async def test_reading_goes_on_in_the_context_of_resume(loop, trace):
+    VAR.set("of the connecting task")
+    protocol = ContextProtocol(trace)
+    transport, peer = await wired(loop, "tcp", protocol)
+    with peer:
+        peer.send(b"x")
+        await protocol.receives(1)
+        transport.pause_reading()
+        VAR.set("of the task that resumes")
+        transport.resume_reading()
+        peer.send(b"x")
+        await protocol.receives(2)
+        transport.close()
+        await protocol.happens("connection_lost")
+
+
+@parity
+async def test_connection_lost_sees_the_context_of_close(loop, trace):
+    VAR.set("of the connecting task")
+    protocol = ContextProtocol(trace)
+    transport, peer = await wired(loop, "tcp", protocol)
+    with peer:
+        peer.send(b"x")
+        await protocol.receives(1)
+        VAR.set("of the task that closes")
+        transport.close()
+        await protocol.happens("connection_lost")
+
+
+@parity
+async def test_contexts_of_a_servers_callbacks(loop, trace):
+    protocols = []
+
+    def factory():
+        trace.lane("server")("factory sees", VAR.get())
+        protocols.append(ContextProtocol(trace.lane("server")))
+        return protocols[-1]
+
+    VAR.set("of the serving task")
+    async with serving(loop, "tcp", factory) as address:
+        VAR.set("changed after serving")
+        client = Recorder(trace.lane("client"))
+        transport, _ = await connecting(loop, "tcp", lambda: client, address)
+        transport.write(b"x")
+        while not protocols:
+            await settle(loop)
+        await protocols[0].receives(1)
+        transport.close()
+        await protocols[0].happens("connection_lost")
+
+
+@parity
+async def test_the_factory_sees_the_connecting_tasks_context(loop, trace):
+    def factory():
+        trace("factory sees", VAR.get())
+        VAR.set("set by the factory")
+        return Recorder(trace.lane("client"))
+
+    async with serving(loop, "tcp", lambda: Recorder(trace.lane("server"))) as address:
+        VAR.set("of the task")
+        transport, protocol = await connecting(loop, "tcp", factory, address)
+        trace("the task sees", VAR.get())
+        transport.close()
+        await protocol.happens("connection_lost")
+        await settle(loop)

@@ -1,0 +1,229 @@
+"""The shape of the code: who may know whom, how big things get, what is left lying."""
+
+import ast
+import pathlib
+import re
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "uring_loop"
+
+# A module may import the layers above its own, never a neighbour and nothing below.
+LAYERS = (
+    ("_version", "_compat", "_uapi", "backend"),
+    ("_ring", "_handles", "_backlog"),
+    ("_loop",),
+    ("_transport",),
+    ("_stream", "_watch", "_datagram", "_sockops", "_files", "_pipe"),
+    ("_accept", "fallback"),
+    ("loop",),
+    ("running", "policy", "iothread", "guest", "files"),
+    ("__init__", "__main__"),
+)
+LAYER_OF = {name: level for level, names in enumerate(LAYERS) for name in names}
+# These know the kernel, not asyncio.
+WITHOUT_ASYNCIO = ("_uapi", "_ring")
+
+LINE_MAX = 88
+FUNCTION_MAX = 50
+FILE_MAX = {".py": 450, ".pyi": 450, ".pyx": 700, ".pxd": 450, ".h": 450, ".c": 450}
+
+FOLDERS = ("uring_loop", "include", "tests", "benchmarks", "examples", "docs", ".ci")
+TEXT = {*FILE_MAX, ".md", ".toml", ".txt", ".yml", ".yaml", ".cfg", ".in", ".svg", ""}
+# Written in pieces, so that this file does not find itself.
+LEFTOVER = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X)\b")
+WORKPLACE = re.compile(r"/wo" r"rk/|/ro" r"ot/|/tm" r"p/brief")
+VERSION_TEST = re.compile(r"version_info|hexversion|PY_VERSION|PY_(MAJ|MIN)OR")
+TEXTUAL_INCLUDE = re.compile(r"""^\s*include\s+["']""", re.MULTILINE)
+
+
+def code(path):
+    return path.read_text("utf-8")
+
+
+def generated(path):
+    """Is it made by Cython, in a checkout that was built in place?"""
+    return path.parent == PACKAGE and path.suffix in (".c", ".cpp", ".html")
+
+
+def project_files():
+    """Every text file of the project, as far as it has been written."""
+    top = [path for path in ROOT.iterdir() if path.is_file()]
+    inner = [p for folder in FOLDERS for p in (ROOT / folder).rglob("*")]
+    return sorted(
+        path
+        for path in top + inner
+        if path.is_file()
+        and path.suffix in TEXT
+        and not generated(path)
+        and not {"__pycache__", "build", ".hypothesis"} & set(path.parts)
+    )
+
+
+FILES = project_files()
+CODE = [path for path in FILES if path.suffix in FILE_MAX]
+MODULES = [
+    path
+    for path in CODE
+    if path.parent == PACKAGE and path.suffix in (".py", ".pyx", ".pxd")
+]
+
+
+def shown(path):
+    return str(path.relative_to(ROOT))
+
+
+def hits(pattern, paths):
+    """["file:line: text"] for every line in which the pattern is found."""
+    return [
+        f"{shown(path)}:{number}: {line.strip()}"
+        for path in paths
+        for number, line in enumerate(code(path).splitlines(), 1)
+        if pattern.search(line)
+    ]
+
+
+def test_there_is_something_to_look_at():
+    assert pathlib.Path(__file__).resolve() in FILES
+    assert MODULES or not PACKAGE.exists()
+
+
+# ---- layers ---------------------------------------------------------------------
+
+FROM = re.compile(
+    r"^[ \t]*from[ \t]+(uring_loop|\.)\.?(\w*)[ \t]+c?import[ \t]+(\([^)]*\)|[^\n#]*)",
+    re.MULTILINE,
+)
+PLAIN = re.compile(r"^[ \t]*c?import[ \t]+uring_loop\.(\w+)", re.MULTILINE)
+
+
+def imported(path):
+    """Names of our own modules that a file imports or cimports."""
+    text = code(path)
+    found = set(PLAIN.findall(text))
+    for _, module, names in FROM.findall(text):
+        if module:
+            found.add(module)
+        else:
+            found |= set(re.findall(r"(\w+)(?: +as +\w+)?", names)) & set(LAYER_OF)
+    return found - {path.stem}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=shown)
+def test_module_imports_only_the_layers_above_it(path):
+    assert path.stem in LAYER_OF, f"give {path.stem} a place in LAYERS"
+    level = LAYER_OF[path.stem]
+    below = [n for n in imported(path) if LAYER_OF.get(n, len(LAYERS)) >= level]
+    assert below == []
+
+
+def test_the_ring_never_hears_of_asyncio():
+    low = [path for path in MODULES if path.stem in WITHOUT_ASYNCIO]
+    assert hits(re.compile(r"^\s*(c?import|from)\s+asyncio\b"), low) == []
+
+
+def test_every_compiled_module_has_a_pxd():
+    sources = [path for path in MODULES if path.suffix == ".pyx"]
+    assert [shown(p) for p in sources if not p.with_suffix(".pxd").exists()] == []
+
+
+def test_nothing_is_included_as_text():
+    paths = [path for path in MODULES if path.suffix != ".py"]
+    assert [shown(p) for p in paths if TEXTUAL_INCLUDE.search(code(p))] == []
+
+
+def test_only_compat_asks_for_the_version_of_python():
+    assert hits(VERSION_TEST, [p for p in MODULES if p.stem != "_compat"]) == []
+
+
+# ---- sizes ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", CODE, ids=shown)
+def test_file_keeps_the_limits(path):
+    lines = code(path).splitlines()
+    assert len(lines) <= FILE_MAX[path.suffix]
+    wide = [n for n, line in enumerate(lines, 1) if len(line.expandtabs(8)) > LINE_MAX]
+    assert wide == [], f"lines over {LINE_MAX} characters"
+    long = [f"{name}: {n} lines" for name, n in functions(path) if n > FUNCTION_MAX]
+    assert long == [], f"functions over {FUNCTION_MAX} lines"
+
+
+def functions(path):
+    """(name, lines) of each function in a file."""
+    if path.suffix in (".py", ".pyi"):
+        return python_functions(code(path))
+    if path.suffix in (".pyx", ".pxd"):
+        return cython_functions(code(path).splitlines())
+    return c_functions(code(path).splitlines())
+
+
+def python_functions(text):
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, kinds):
+            yield node.name, node.end_lineno - node.lineno + 1
+
+
+DEFINITION = re.compile(r"^( *)(?:async |cdef |cpdef |def )(?!class )[^#]*?(\w+)\(.*$")
+# What may stand at a function's own indentation inside it: the end of its signature.
+SIGNATURE_END = re.compile(r"^ *\).*:\s*(#.*)?$")
+
+
+def cython_functions(lines):
+    for start, line in enumerate(lines):
+        found = DEFINITION.match(line)
+        if found is None:
+            continue
+        indent, last = len(found[1]), start
+        for number in range(start + 1, len(lines)):
+            text = lines[number]
+            if not text.strip() or SIGNATURE_END.match(text):
+                continue
+            if len(text) - len(text.lstrip()) <= indent:
+                break
+            last = number
+        yield found[2], last - start + 1
+
+
+def c_functions(lines):
+    """From an opening brace in column 0, or at a line's end, to a brace in column 0."""
+    start = None
+    for number, line in enumerate(lines):
+        if start is None and line.endswith("{") and not line.startswith(("\t", " ")):
+            start = number
+        elif start is not None and line.startswith("}"):
+            if line == "}":
+                yield lines[max(start - 1, 0)].strip(), number - start + 1
+            start = None
+
+
+# ---- what is left lying -----------------------------------------------------------
+
+
+def test_no_note_to_self_is_left():
+    assert hits(LEFTOVER, FILES) == []
+
+
+def test_no_path_of_one_machine_is_named():
+    assert hits(WORKPLACE, FILES) == []
+
+
+@pytest.mark.parametrize("path", CODE, ids=shown)
+def test_file_says_in_its_first_sentence_what_it_is_for(path):
+    text = code(path)
+    if path.suffix in (".py", ".pyx"):
+        assert re.match(r'(#!.*\n)?(# distutils:.*\n)*r?"""\w', text), "no docstring"
+    elif path.suffix in (".h", ".c"):
+        assert re.match(r"(/\* SPDX.*\n|// SPDX.*\n)?(/\*|//)", text), "no comment"
+
+
+def test_changelog_begins_with_the_version_of_the_package():
+    changelog, source = ROOT / "CHANGELOG.md", PACKAGE / "_version.py"
+    if not (changelog.exists() and source.exists()):
+        pytest.skip("not written yet")
+    top = re.search(r"^## \[?v?(\d[\w.]*)", code(changelog), re.MULTILINE)
+    version = re.search(r'^__version__ = "(.+)"$', code(source), re.MULTILINE)
+    assert top and version
+    assert top[1] == version[1]
