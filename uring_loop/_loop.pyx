@@ -45,6 +45,8 @@ cdef extern from "<unistd.h>" nogil:
     ssize_t write(int fd, const void *buf, size_t count)
     int close(int fd)
 
+# Kept: whoever puts our loop into asyncio's place must not make it its own parent.
+StockLoop = asyncio.SelectorEventLoop
 Task = asyncio.Task
 Future = asyncio.Future
 
@@ -191,7 +193,7 @@ cdef class LoopCore:
     def _write_to_self(self):
         cdef uint64_t one = 1
         if self.ring is None:
-            asyncio.SelectorEventLoop._write_to_self(self)
+            StockLoop._write_to_self(self)
         elif self.wake.fd >= 0:
             # Another wake-up at the same time does no harm, a missed one would.
             self.sleeping = False
@@ -237,7 +239,7 @@ cdef class LoopCore:
         if self._closed:
             self._check_closed()
         if kwargs or self.debug or self._task_factory is not None:
-            return asyncio.BaseEventLoop.create_task(
+            return StockLoop.create_task(
                 self, coro, name=name, context=context, **kwargs)
         if name is None and context is None:
             return Task(coro, loop=self)

@@ -166,19 +166,22 @@ def connecting(loop, family, factory, address, **options):
 async def settle(loop, rounds=3):
     """Give the loop every chance to deliver what is already there.
 
-    Each round is a byte through a fresh socket pair: data that reached another
-    socket before it has been seen by the loop when the last round is through.
+    Each round is a byte through another connection: what was sent before it has
+    been seen by the loop when the last round is through. It is a TCP connection
+    since a busy kernel delivers those later than it does socket pairs.
     """
-    for _ in range(rounds):
-        near, far = socket.socketpair()
-        with near, far:
-            near.setblocking(False)
+    near, far = connected_sockets("tcp")
+    with near:
+        near.setblocking(False)
+        for _ in range(rounds):
             seen = loop.create_future()
             loop.add_reader(near, lambda: seen.done() or seen.set_result(None))
             far.send(b"x")
             await seen
             loop.remove_reader(near)
-        await asyncio.sleep(0)
+            near.recv(1)
+            await asyncio.sleep(0)
+        reset(far)  # so that no closed connection lingers in the kernel
 
 
 def in_thread(loop, function, *args):

@@ -1,5 +1,6 @@
 """Random sequences of operations: what they do to our loop they do to asyncio's."""
 
+import asyncio
 import contextlib
 import socket
 
@@ -124,6 +125,8 @@ stream_steps = st.lists(
 class Stream:
     """Carries out steps on a transport and on its peer, one settled after the other."""
 
+    eof_written = False
+
     def __init__(self, loop, trace, transport, protocol, peer):
         self.loop = loop
         self.trace = trace
@@ -131,6 +134,8 @@ class Stream:
         self.protocol = protocol
         self.peer = peer
         peer.setblocking(False)
+        self.expected, self.received = bytearray(), bytearray()
+        self.aborted = False
 
     async def step(self, action, size):
         if action.startswith("peer"):
@@ -144,24 +149,30 @@ class Stream:
     def step_of_the_transport(self, action, size):
         call, transport = self.trace.call, self.transport
         if action == "write":
-            call(action, transport.write, pattern(size))
+            self.write(transport.write, pattern(size))
         elif action == "write much":
-            call(action, transport.write, pattern(MUCH, size))
+            self.write(transport.write, pattern(MUCH, size))
         elif action == "writelines":
-            lines = [pattern(size), b"", bytearray(b"line")]
-            # Its refusals were worded as those of write before Python 3.12.
-            self.trace.call_class(action, transport.writelines, lines)
+            self.write(transport.writelines, [pattern(size), b"", bytearray(b"line")])
         elif action == "write_eof":
+            self.eof_written = True
             call(action, transport.write_eof)
         elif action in ("pause", "resume"):
             # asyncio says eof_received again with every resume after the end.
             if not self.protocol.ended:
                 call(action, getattr(transport, action + "_reading"))
         elif action in ("close", "abort"):
+            self.aborted |= action == "abort"
             call(action, getattr(transport, action))
         elif action in ("limits", "no limits"):
             high = size if action == "limits" else 2 * MUCH
             call(action, transport.set_write_buffer_limits, high=high)
+
+    def write(self, function, data):
+        if not self.transport.is_closing() and not self.eof_written:
+            self.expected += data if isinstance(data, bytes) else b"".join(data)
+        # The refusals of writelines were worded as those of write before 3.12.
+        self.trace.call_class("write", function, data)
 
     async def step_of_the_peer(self, action, size):
         if self.peer.fileno() < 0:
@@ -179,24 +190,26 @@ class Stream:
                 self.peer.close()
 
     async def read_all(self):
-        """Until nothing comes however long the loop is given."""
-        lane = self.trace.lane("peer")
-        idle = 0
-        while idle < 2:
-            idle += 1
-            await settle(self.loop, 1)
+        """Everything written must come, unless the connection was cut."""
+        while len(self.received) < len(self.expected):
+            await asyncio.sleep(0)
             with contextlib.suppress(BlockingIOError):
-                while chunk := self.peer.recv(1 << 20):
-                    lane.data(chunk)
-                    idle = 0
-        lane("nothing more")
+                chunk = self.peer.recv(1 << 20)
+                self.received += chunk
+                if not chunk:
+                    break
+            if self.aborted or self.protocol.failed:
+                break
+        assert self.expected.startswith(self.received)
+        cut = self.aborted or self.protocol.failed
+        self.trace("peer has", "a part" if cut else len(self.received))
 
 
 def quiet(kind):
     """Which of two errors a reset is noticed by, read or write, is timing."""
 
     class Quiet(kind):
-        ended = over = False
+        ended = over = failed = False
 
         def eof_received(self):
             self.ended = True
@@ -204,6 +217,7 @@ def quiet(kind):
 
         def connection_lost(self, exc):
             self.over = True
+            self.failed = exc is not None
             if isinstance(exc, ConnectionError):
                 exc = "a connection error"
             super().connection_lost(exc)
