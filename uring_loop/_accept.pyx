@@ -12,6 +12,7 @@ from libc.errno cimport (
 
 import contextvars
 import os
+import selectors
 import socket
 from asyncio import constants, trsock
 
@@ -39,7 +40,8 @@ cdef class AcceptOperation(Operation):
                   dict serving not None):
         self.loop = loop
         self.sock = sock
-        self.fd = sock.fileno()
+        # ValueError for a closed socket, as registering it with asyncio gives.
+        self.fd = selectors._fileobj_to_fd(sock.fileno())
         self.family = sock.family
         self.kind = sock.type
         self.proto = sock.proto
