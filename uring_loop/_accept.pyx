@@ -24,6 +24,8 @@ from uring_loop._uapi cimport (
 
 cdef extern from "<sys/socket.h>":
     int SOCK_CLOEXEC
+    int SOL_SOCKET
+    int SO_ACCEPTCONN
 
 cdef tuple SHORT_OF = (-EMFILE, -ENFILE, -ENOBUFS, -ENOMEM)
 cdef tuple PASSING = (-EAGAIN, -EINTR, -ECONNABORTED)
@@ -93,7 +95,11 @@ cdef class AcceptOperation(Operation):
             return 0
         # Each connection has a context of its own, as the task that asyncio makes
         # for it would.
-        self.context.copy().run(self._connect, conn)
+        try:
+            self.context.copy().run(self._connect, conn)
+        except BaseException:
+            conn.close()
+            raise
         return 0
 
     def _connect(self, conn):
@@ -127,8 +133,10 @@ cdef class AcceptOperation(Operation):
 
     cdef int failed(self, int res) except -1:
         if res == -ECANCELED:
+            # Unasked: the thread that submitted it has ended.
+            self.start()
             return 0
-        if res == -EINVAL:
+        if res == -EINVAL and self.sock.getsockopt(SOL_SOCKET, SO_ACCEPTCONN):
             # A kernel before 5.19: accept on readiness, as asyncio does.
             self.loop.multishot = False
             self.wanted = False

@@ -44,6 +44,14 @@ else:
         sys.set_asyncgen_hooks(*loop._old_agen_hooks)
 
 if sys.version_info >= (3, 12):
+    def refuse_second_transport(loop, sock):
+        """RuntimeError if another transport uses this socket, as asyncio says."""
+        loop._ensure_fd_no_transport(sock)
+else:
+    def refuse_second_transport(loop, sock):
+        """asyncio of this version lets it pass."""
+
+if sys.version_info >= (3, 12):
     def join_lines(lines):
         """One bytes object, with the TypeError that this version's asyncio gives."""
         return b"".join([memoryview(line) for line in lines])

@@ -16,7 +16,7 @@ cdef class LoopCore:
     cdef readonly Ring ring
     cdef BufferPool pool
     cdef dict ring_options
-    cdef list retired
+    cdef tuple retired
     cdef WakeOperation wake
     cdef char *bulk_buffer
     # May receives and accepts be multishot here? Off where the kernel said EINVAL.
@@ -57,6 +57,7 @@ cdef class LoopCore:
     cdef int run_one(self, handle) except -1
     cdef int resume_step(self) except -1
     cdef int run_slowly(self, handle) except -1
+    cdef int reap(self) except -1
     cdef int reap_slowly(self) except -1
     cdef int cancel(self, Operation op) except -1
     cdef int flush_ring(self) except -1

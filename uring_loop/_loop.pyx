@@ -16,6 +16,7 @@ queued for the next run.
 
 cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.errno cimport EEXIST
 from libc.math cimport ceil
 from libc.stdint cimport int64_t, uint64_t
 
@@ -80,7 +81,8 @@ cdef class WakeOperation(Operation):
         return 0
 
     cdef int complete(self, int res, unsigned flags) except -1:
-        if res != -ECANCELED and not self.loop._closed:
+        # ECANCELED unasked: the thread that submitted it has ended.
+        if (res >= 0 or res == -ECANCELED) and not self.loop._closed:
             self.loop.ring.prepare(self)
         return 0
 
@@ -104,7 +106,6 @@ cdef class LoopCore:
         self._ready = collections.deque()
         self.due = collections.deque()
         self.timers = []
-        self.retired = []
 
     def __dealloc__(self):
         PyMem_Free(self.bulk_buffer)
@@ -218,6 +219,8 @@ cdef class LoopCore:
             self._check_callback(callback, "call_at")
         handle = TimerHandle.__new__(TimerHandle)
         handle._when = when
+        if handle._when != handle._when:
+            raise ValueError("a timer cannot wait for NaN")
         handle._callback = callback
         handle._args = args
         handle._loop = self
@@ -239,8 +242,12 @@ cdef class LoopCore:
         if self._closed:
             self._check_closed()
         if kwargs or self.debug or self._task_factory is not None:
-            return StockLoop.create_task(
-                self, coro, name=name, context=context, **kwargs)
+            # Only what was given: task factories need not know the rest.
+            if name is not None:
+                kwargs["name"] = name
+            if context is not None:
+                kwargs["context"] = context
+            return StockLoop.create_task(self, coro, **kwargs)
         if name is None and context is None:
             return Task(coro, loop=self)
         return Task(coro, loop=self, name=name, context=context)
@@ -265,7 +272,7 @@ cdef class LoopCore:
             self.flush_ring()
             # Only this thread could get at completions outside the queue.
             while self.ring.has_overflow():
-                self.ring.reap(0xFFFFFFFF)
+                self.reap()
                 self.flush_ring()
 
     def _run_once(self):
@@ -288,10 +295,7 @@ cdef class LoopCore:
             self.todo -= 1
             self.run_one(self.pop_ready())
         if self.ring is not None:
-            if self.debug:
-                self.reap_slowly()
-            else:
-                self.ring.reap(0xFFFFFFFF)
+            self.reap()
         while self.due:
             self.run_one(self.due.popleft())
         return 0
@@ -306,18 +310,17 @@ cdef class LoopCore:
         return 0
 
     cdef int wait_on_ring(self) except -1:
-        cdef int64_t timeout = 0
+        cdef int64_t timeout
         if not (self.ready or self._stopping):
-            timeout = self.timeout_ns()
-        if timeout != 0:
-            # From here on other threads must wake us. No Python code runs between
-            # this and the release of the GIL, so none of their calls is missed.
+            # From here on other threads wake us: what they add after the look at the
+            # queue is not missed.
             self.sleeping = True
             try:
-                self.ring.enter(True, timeout)
+                timeout = self.timeout_ns()
+                if timeout != 0:
+                    return self.ring.enter(True, timeout)
             finally:
                 self.sleeping = False
-            return 0
         # Callbacks in C would otherwise keep Ctrl-C waiting for ever.
         PyErr_CheckSignals()
         if self.ring.need_wait():
@@ -326,10 +329,10 @@ cdef class LoopCore:
 
     cdef int wait_on_selector(self) except -1:
         cdef int64_t timeout = 0
-        if not (self.ready or self._stopping):
-            timeout = self.timeout_ns()
-        self.sleeping = timeout != 0
+        self.sleeping = not (self.ready or self._stopping)
         try:
+            if self.sleeping:
+                timeout = self.timeout_ns()
             seconds = None if timeout < 0 else timeout / 1e9
             reported = self._selector.select(seconds)
         finally:
@@ -404,6 +407,25 @@ cdef class LoopCore:
             self._current_handle = None
         return 0
 
+    cdef int reap(self) except -1:
+        """Hand out what has completed. What an operation could not deal with goes to
+        the exception handler, and the rest is handed out all the same."""
+        while True:
+            try:
+                if self.debug:
+                    self.reap_slowly()
+                else:
+                    self.ring.reap(0xFFFFFFFF)
+                return 0
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as exc:
+                self.ring.check_usable()
+                self.call_exception_handler({
+                    "message": "Exception in the completion of an operation",
+                    "exception": exc,
+                })
+
     cdef int reap_slowly(self) except -1:
         cdef Py_ssize_t left = self.ring.completions_count
         cdef double start
@@ -439,10 +461,11 @@ cdef class LoopCore:
 
     def open_ring(self, options):
         """Make the ring, disabled: the thread that runs the loop enables it."""
+        wake = WakeOperation(self)
         self.ring = Ring(disabled=True, **options)
         self.ring_options = options
         self.multishot = True
-        self.wake = WakeOperation(self)
+        self.wake = wake
 
     cdef int bind_to_thread(self) except -1:
         cdef Ring ring = self.ring
@@ -469,7 +492,8 @@ cdef class LoopCore:
         self.ring = new
         old.reap(0xFFFFFFFF)
         operations = old.abandon()
-        self.retired.append((old, self.pool))
+        # Kept until the next move: the kernel takes the old ring apart a little later.
+        self.retired = (old, self.pool)
         self.pool = pool
         for op in reversed(operations):
             if op.cancel_requested:
@@ -483,10 +507,11 @@ cdef class LoopCore:
         if self.pool is None and self.multishot:
             try:
                 self.pool = BufferPool(self.ring)
-            except OSError:
-                # A kernel before 5.19: all streams read in bulk, nothing is lost.
-                self.multishot = False
-        return self.multishot
+            except OSError as exc:
+                # In a thread that is not the ring's, it can be had later. A kernel
+                # before 5.19 has none: all streams read in bulk, nothing is lost.
+                self.multishot = exc.errno == EEXIST
+        return self.pool is not None
 
     cdef char *bulk_memory(self) except NULL:
         """Where big reads land before they are copied: one place, always hot."""

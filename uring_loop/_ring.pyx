@@ -491,7 +491,8 @@ cdef class Ring:
     cdef bint has_overflow(self) noexcept:
         """Do completions wait outside the full queue?"""
         # A load: cannot raise.
-        return io_uring_cq_has_overflow(&self.ring)
+        return (not self.closed and not self.is_forked()
+                and io_uring_cq_has_overflow(&self.ring))
 
     @property
     def completions_count(self):
@@ -610,7 +611,9 @@ cdef class BufferPool:
                 + <size_t>(flags >> IORING_CQE_BUFFER_SHIFT) * self.buffer_bytes)
 
     cdef void give_back(self, unsigned flags) noexcept:
-        # Stores only: cannot raise.
+        # Stores only: cannot raise. A forked child has nothing at these addresses.
+        if self.fork_mark != fork_count:
+            return
         io_uring_buf_ring_add(
             self.entries, self.borrow(flags), self.buffer_bytes,
             <unsigned short>(flags >> IORING_CQE_BUFFER_SHIFT), self.mask, 0)

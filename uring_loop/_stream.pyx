@@ -17,7 +17,7 @@ DEFER_TASKRUN such direct calls cost nothing extra beside a ring.
 
 cimport cython
 from cpython.buffer cimport (
-    PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
+    PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer)
 from cpython.bytes cimport (
     PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize,
     PyBytes_GET_SIZE)
@@ -34,7 +34,7 @@ from uring_loop._backlog cimport Backlog, send_bytes
 from uring_loop._compat import join_lines
 from uring_loop._loop cimport BULK_BYTES, LoopCore
 from uring_loop._ring cimport BufferPool, Operation, os_error
-from uring_loop._transport cimport Transport
+from uring_loop._transport cimport Transport, get_writable
 from uring_loop._uapi cimport (
     ECANCELED, IORING_CQE_F_MORE, IOSQE_BUFFER_SELECT, io_uring_prep_poll_add,
     io_uring_prep_recv_multishot, io_uring_sqe)
@@ -376,7 +376,7 @@ cdef class StreamTransport(Transport):
         cdef object context = self.context
         PyContext_Enter(<PyObject *>context)
         try:
-            while done < size and not self.closing:
+            while done < size and not self.closing and not self.loop.ring.is_forked():
                 if self.paused or not self.buffered:
                     self.put_back(data[done:size])
                     break
@@ -452,12 +452,21 @@ cdef class StreamTransport(Transport):
         cdef bytes data
         cdef int end
         # While self.pending is set, what comes now is queued behind it.
-        while pending and not self.paused and not self.closing:
-            data = pending.popleft()
-            if not self.buffered:
-                self.deliver(data)
-            else:
-                self.fill_buffer(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        if pending:
+            try:
+                while pending and not self.paused and not self.closing:
+                    data = pending.popleft()
+                    if not self.buffered:
+                        self.deliver(data)
+                    else:
+                        self.fill_buffer(
+                            PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+            finally:
+                # Once more, for the rest if this was interrupted, and for the end,
+                # which never comes in the same iteration as data: see ended().
+                if not self.paused and not self.closing:
+                    self.loop.soon(self._deliver_pending, (), None)
+            return
         if self.paused or self.closing:
             return
         self.pending = None
@@ -617,20 +626,21 @@ cdef class StreamTransport(Transport):
     cdef int send_backlog(self) except -1:
         """The socket has room again: send as much as it takes."""
         cdef Py_ssize_t sent = self.backlog.send(self.fd)
-        if sent >= 0:
-            self.resume_protocol_if_drained()
-        elif sent != -EAGAIN and sent != -EINTR:
+        if sent < 0 and sent != -EAGAIN and sent != -EINTR:
             return self.send_failed(os_error(<int>sent))
-        if self.conn_lost:
-            return 0
-        if self.backlog.bytes_count:
-            return self.watch_writable()
-        return self.backlog_sent()
+        try:
+            self.resume_protocol_if_drained()
+        finally:
+            if self.conn_lost == 0 and self.backlog.bytes_count:
+                self.watch_writable()
+            elif self.conn_lost == 0:
+                self.backlog_sent()
+        return 0
 
     cdef int backlog_sent(self) except -1:
         """Everything is out: do what waited for that."""
         self.backlog = None
-        if self.empty_waiter is not None:
+        if self.empty_waiter is not None and not self.empty_waiter.done():
             self.empty_waiter.set_result(None)
         if self.closing:
             self.conn_lost += 1
@@ -650,7 +660,7 @@ cdef class StreamTransport(Transport):
     cdef int send_failed(self, exc) except -1:
         waiter = self.empty_waiter
         self.fatal_error(exc, "Fatal write error on socket transport")
-        if waiter is not None:
+        if waiter is not None and not waiter.done():
             waiter.set_exception(exc)
         return 0
 
@@ -685,16 +695,6 @@ cdef class StreamTransport(Transport):
 
     def _call_connection_lost(self, exc):
         Transport._call_connection_lost(self, exc)
-        if self.empty_waiter is not None:
+        if self.empty_waiter is not None and not self.empty_waiter.done():
             self.empty_waiter.set_exception(
                 ConnectionError("Connection is closed by peer"))
-
-
-cdef int get_writable(buffer, Py_buffer *view) except -1:
-    """The buffer's memory, or the TypeError of socket.recv_into."""
-    try:
-        PyObject_GetBuffer(buffer, view, PyBUF_WRITABLE)
-    except (TypeError, BufferError):
-        raise TypeError("recv_into() argument 1 must be read-write bytes-like object, "
-                        f"not {type(buffer).__name__}") from None
-    return 0

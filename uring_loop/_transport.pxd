@@ -39,3 +39,6 @@ cdef class Transport:
     cdef int lose_connection(self, exc) except -1
     cdef int protocol_failed(self, method) except -1
     cdef int operation_ended(self) except -1
+
+
+cdef int get_writable(buffer, Py_buffer *view) except -1

@@ -7,6 +7,8 @@ only after the last completion of every operation on it: a request in flight hol
 file, and its peer would see no end of stream.
 """
 
+from cpython.buffer cimport PyBUF_WRITABLE, PyObject_GetBuffer
+
 import warnings
 from asyncio import selector_events, trsock
 
@@ -265,3 +267,13 @@ def name_of(ask):
         return ask()
     except OSError:
         return None
+
+
+cdef int get_writable(buffer, Py_buffer *view) except -1:
+    """The buffer's memory, or the TypeError of socket.recv_into."""
+    try:
+        PyObject_GetBuffer(buffer, view, PyBUF_WRITABLE)
+    except (TypeError, BufferError):
+        raise TypeError("recv_into() argument 1 must be read-write bytes-like object, "
+                        f"not {type(buffer).__name__}") from None
+    return 0

@@ -10,6 +10,7 @@ a multishot poll would not, since it reports changes only.
 cimport cython
 
 import os
+import select
 import selectors
 import stat
 from errno import EPERM
@@ -139,3 +140,7 @@ def refuse_files(fd):
     mode = os.fstat(fd).st_mode
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
         raise PermissionError(EPERM, os.strerror(EPERM))
+    if stat.S_ISCHR(mode):
+        # A terminal will do, /dev/null will not: epoll itself knows.
+        with select.epoll(1) as judge:
+            judge.register(fd, 0)

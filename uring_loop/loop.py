@@ -77,11 +77,14 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
     def run_forever(self):
         """Run until stop() is called."""
         _compat.run_forever_setup(self)
-        wakeup_fd = self._hear_signals()
         try:
-            self.run_steps()
+            hearing = self._hear_signals()
+            try:
+                self.run_steps()
+            finally:
+                if hearing:
+                    self._stop_hearing_signals()
         finally:
-            self._stop_hearing_signals(wakeup_fd)
             _compat.run_forever_cleanup(self)
 
     def _hear_signals(self):
@@ -92,16 +95,18 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         this. Only the main thread can, and nobody else's choice is overruled.
         """
         if threading.current_thread() is not threading.main_thread():
-            return None
+            return False
         previous = signal.set_wakeup_fd(self._csock.fileno())
         if previous not in (-1, self._csock.fileno()):
             signal.set_wakeup_fd(previous)
-            return None
-        return previous
+            return False
+        return True
 
-    def _stop_hearing_signals(self, previous):
-        if previous == -1 and not self._signal_handlers:
-            signal.set_wakeup_fd(-1)
+    def _stop_hearing_signals(self):
+        """Undo it, unless our own handlers or somebody else need the descriptor."""
+        current = signal.set_wakeup_fd(-1)
+        if self._signal_handlers or current != self._csock.fileno():
+            signal.set_wakeup_fd(current)
 
     def close(self):
         """Close the loop; what is in flight is cancelled and waited for."""
@@ -117,6 +122,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
 
     def _make_socket_transport(self, sock, protocol, waiter=None, *, extra=None,
                                server=None):
+        _compat.refuse_second_transport(self, sock)
         kind = SelectorStreamTransport if self.ring is None else StreamTransport
         return kind(self, sock, protocol, waiter, extra, server)
 
@@ -145,11 +151,11 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
             super()._start_serving(protocol_factory, sock, server=server, **serving)
             return
         listener = AcceptOperation(self, sock, protocol_factory, server, serving)
-        self._listeners[sock.fileno()] = listener
+        self._listeners[sock] = listener
         listener.start()
 
     def _stop_serving(self, sock):
-        listener = self._listeners.pop(sock.fileno(), None)
+        listener = self._listeners.pop(sock, None)
         if listener is not None:
             listener.stop()
         super()._stop_serving(sock)
