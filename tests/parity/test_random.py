@@ -171,8 +171,9 @@ class Stream:
 
     def write(self, function, data):
         # A transport that is closing takes more for as long as it still flushes.
-        open_ = not self.transport.is_closing() or self.transport.get_write_buffer_size()
-        if open_ and not self.eof_written:
+        transport = self.transport
+        taken = not transport.is_closing() or transport.get_write_buffer_size()
+        if taken and not self.eof_written:
             self.expected += data if isinstance(data, bytes) else b"".join(data)
         # The refusals of writelines were worded as those of write before 3.12.
         self.trace.call_class("write", function, data)
