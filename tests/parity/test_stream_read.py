@@ -16,7 +16,7 @@ from .endpoints import (
     settle,
     wired,
 )
-from .framework import parity
+from .framework import parity, ring_promise
 
 FLOOD = 1 << 20
 
@@ -30,9 +30,10 @@ async def close(transport, protocol, peer):
     peer.close()
 
 
+# Not compared with the stock loop: asyncio before 3.11.4 delivers all the same.
 @both_families
 @both_kinds
-@parity
+@ring_promise
 async def test_pause_in_connection_made_is_honoured(loop, trace, family, kind):
     class Paused(kind):
         def connection_made(self, transport):
@@ -43,10 +44,11 @@ async def test_pause_in_connection_made_is_honoured(loop, trace, family, kind):
     transport, peer = await wired(loop, family, protocol)
     peer.send(b"early")
     await settle(loop)
-    trace("reading", transport.is_reading())
+    assert not transport.is_reading()
+    assert protocol.received_bytes == 0
     transport.resume_reading()
+    assert transport.is_reading()
     await protocol.receives(5)
-    trace("reading", transport.is_reading())
     await close(transport, protocol, peer)
 
 
