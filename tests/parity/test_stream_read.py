@@ -30,7 +30,7 @@ async def close(transport, protocol, peer):
     peer.close()
 
 
-# Not compared with the stock loop: asyncio before 3.11.4 delivers all the same.
+# Not compared with the stock loop: early releases of 3.11 deliver all the same.
 @both_families
 @both_kinds
 @ring_promise

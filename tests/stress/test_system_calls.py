@@ -1,0 +1,91 @@
+"""How often the loop asks the kernel, counted with strace: counts, not times."""
+
+import collections
+import re
+import shutil
+import socket
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("strace") is None, reason="strace is missing: apt install strace")
+
+CALLS = ("io_uring_enter,epoll_wait,epoll_pwait,epoll_pwait2,poll,ppoll,"
+         "recvfrom,recvmsg,read,sendto")
+MESSAGES = 300
+ITERATIONS = 10_000
+
+ITERATE = f"""
+import uring_loop
+loop = uring_loop.new_event_loop(backend="io_uring")
+left = {ITERATIONS}
+def again():
+    global left
+    left -= 1
+    loop.call_soon(again) if left else loop.stop()
+loop.call_soon(again)
+loop.run_forever()
+loop.close()
+"""
+
+SERVE = """
+import asyncio, uring_loop
+class Echo(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport = transport
+    def data_received(self, data):
+        self.transport.write(data)
+    def connection_lost(self, exc):
+        over.set_result(None)
+async def main():
+    global over
+    loop = asyncio.get_running_loop()
+    over = loop.create_future()
+    server = await loop.create_server(Echo, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await over
+    server.close()
+uring_loop.run(main(), backend="io_uring")
+"""
+
+
+def start(source, log):
+    return subprocess.Popen(
+        ["strace", "-f", "-qq", "-e", f"trace={CALLS}", "-o", log,
+         sys.executable, "-P", "-c", source],
+        stdout=subprocess.PIPE, text=True)
+
+
+def counted(log, since=""):
+    """Calls by name, from the line on that has `since` in it."""
+    lines = log.read_text().splitlines()
+    first = next(n for n, line in enumerate(lines) if since in line)
+    names = (re.match(r"\d+ +(?:<\.\.\. )?(\w+)\(", line) for line in lines[first:])
+    return collections.Counter(match[1] for match in names if match)
+
+
+def test_iterations_with_ready_handles_make_no_system_call(tmp_path):
+    log = tmp_path / "calls"
+    with start(ITERATE, log) as process:
+        assert process.wait() == 0
+    calls = counted(log)
+    assert 0 < calls["io_uring_enter"] < 20
+    assert not any(calls[name] for name in calls if "poll" in name)
+
+
+def test_a_small_message_costs_one_enter_and_one_send(tmp_path):
+    log = tmp_path / "calls"
+    with start(SERVE, log) as process:
+        port = int(process.stdout.readline())
+        with socket.create_connection(("127.0.0.1", port)) as peer:
+            for _ in range(MESSAGES):
+                peer.sendall(b"small")
+                assert peer.recv(100) == b"small"
+        assert process.wait() == 0
+    calls = counted(log, since='"small"')
+    assert calls["sendto"] == MESSAGES
+    assert calls["recvfrom"] == calls["recvmsg"] == 0
+    assert not any(calls[name] for name in calls if "poll" in name)
+    assert MESSAGES <= calls["io_uring_enter"] + 1 <= MESSAGES + 20
