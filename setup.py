@@ -18,6 +18,8 @@ extensions = [
         include_dirs=["include"],
         depends=["include/uring.h", "include/uring_abi.h", "include/uring_prep.h"],
         define_macros=[("_GNU_SOURCE", None)],
+        # Stated, since CFLAGS of the environment may replace Python's own.
+        extra_compile_args=["-O2"],
     )
     for name in MODULES
 ]

@@ -219,6 +219,9 @@ def _call_rows(records):
                 title = ""
 
 
+# What the tables cannot say, written by hand.
+NOTES = Path(__file__).with_name("notes.md")
+
 PAGE = """\
 <!-- Written by `python -m benchmarks`; run it again instead of editing. -->
 # Performance
@@ -241,6 +244,8 @@ for the scenarios where a lower value is the better one.
   throughput ratio there; CPU per request is not capped.
 
 {means}
+
+{notes}
 
 ## How to reproduce
 
@@ -285,6 +290,7 @@ def markdown(records):
                              _run_rows(records, runs)),
         loops=_markdown_table(("run", "loop", "version", "class", "backend",
                                "options"), _loop_rows(records, runs)),
+        notes=NOTES.read_text().strip(),
         details="\n\n".join(_detail_sections(records, runs)),
         calls=_markdown_table(("scenario", "loop", "calls"), _call_rows(records)))
 

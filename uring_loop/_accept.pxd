@@ -18,4 +18,5 @@ cdef class AcceptOperation(Operation):
 
     cdef int accepted(self, int fd) except -1
     cdef int make_transport(self, conn) except -1
+    cdef int moved(self) except -1
     cdef int failed(self, int res) except -1

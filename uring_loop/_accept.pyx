@@ -27,6 +27,8 @@ cdef extern from "<sys/socket.h>":
     int SOL_SOCKET
     int SO_ACCEPTCONN
 
+# When to look again after the loop has moved to another thread.
+cdef tuple REARM_SECONDS = (0.05, 0.2, 1)
 cdef tuple SHORT_OF = (-EMFILE, -ENFILE, -ENOBUFS, -ENOMEM)
 cdef tuple PASSING = (-EAGAIN, -EINTR, -ECONNABORTED)
 
@@ -77,6 +79,19 @@ cdef class AcceptOperation(Operation):
         """Have the accept in flight, unless it is no longer wanted."""
         if self.wanted and not self.in_flight and not self.loop._closed:
             self.loop.ring.prepare(self)
+
+    cdef int moved(self) except -1:
+        # An accept waits exclusively: a connection that comes before the kernel has
+        # taken the old ring apart, some 20 ms later, wakes the dead request only.
+        # Arming it anew finds what was missed.
+        for delay in REARM_SECONDS:
+            self.loop.call_later(delay, self.rearm)
+        return 0
+
+    def rearm(self):
+        """End the accept; it is armed again when it has ended."""
+        if self.wanted:
+            self.loop.cancel(self)
 
     def stop(self):
         """Accept no more. Submitted at once, so that the socket can be closed."""

@@ -500,6 +500,7 @@ cdef class LoopCore:
                 op.complete(-ECANCELED, 0)
             else:
                 self.ring.prepare(op)
+                op.moved()
         return 0
 
     cdef bint open_pool(self) except -1:

@@ -15,6 +15,7 @@ cdef class Operation:
 
     cdef int prepare(self, io_uring_sqe *sqe) except -1
     cdef int complete(self, int res, unsigned flags) except -1
+    cdef int moved(self) except -1
 
 
 cdef class Ring:

@@ -129,6 +129,10 @@ cdef class Operation:
         """Hear a result; only KeyboardInterrupt and SystemExit may leave."""
         raise NotImplementedError
 
+    cdef int moved(self) except -1:
+        """Hear that it has been prepared on another ring, and the old one is closed."""
+        return 0
+
     def __repr__(self):
         state = "in flight" if self.in_flight else "idle"
         if self.cancel_requested:
