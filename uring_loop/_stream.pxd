@@ -1,6 +1,6 @@
 from uring_loop._backlog cimport Backlog
 from uring_loop._ring cimport Operation
-from uring_loop._transport cimport Transport
+from uring_loop._transport cimport ReadPoll, Transport, WritePoll
 
 
 cdef class ReceiveOperation(Operation):
@@ -9,21 +9,10 @@ cdef class ReceiveOperation(Operation):
     cdef int hear(self, int res, unsigned flags) except -1
 
 
-cdef class BulkOperation(Operation):
-    cdef StreamTransport stream
-
-
-cdef class FlushOperation(Operation):
-    cdef StreamTransport stream
-    cdef object context
-
-    cdef int hear(self, int res) except -1
-
-
 cdef class StreamTransport(Transport):
     cdef ReceiveOperation receive
-    cdef BulkOperation bulk
-    cdef FlushOperation flush
+    cdef ReadPoll bulk
+    cdef WritePoll flush
 
     # Reading.
     cdef bint buffered
@@ -54,7 +43,6 @@ cdef class StreamTransport(Transport):
     cdef int put_back(self, bytes data) except -1
     cdef bint borrow_buffer(self, Py_buffer *view) except -1
     cdef int tell_updated(self, Py_ssize_t size) except -1
-    cdef int read_bulk(self) except -1
     cdef ssize_t read_bulk_buffered(self) except? -1
     cdef int note_short(self, Py_ssize_t size) except -1
 

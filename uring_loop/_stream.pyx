@@ -34,10 +34,10 @@ from uring_loop._backlog cimport Backlog, send_bytes
 from uring_loop._compat import join_lines
 from uring_loop._loop cimport BULK_BYTES, LoopCore
 from uring_loop._ring cimport BufferPool, Operation, os_error
-from uring_loop._transport cimport Transport, get_writable
+from uring_loop._transport cimport ReadPoll, Transport, WritePoll, get_writable
 from uring_loop._uapi cimport (
-    ECANCELED, IORING_CQE_F_MORE, IOSQE_BUFFER_SELECT, io_uring_prep_poll_add,
-    io_uring_prep_recv_multishot, io_uring_sqe)
+    ECANCELED, IORING_CQE_F_MORE, IOSQE_BUFFER_SELECT, io_uring_prep_recv_multishot,
+    io_uring_sqe)
 
 cdef extern from "Python.h":
     object PyContext_CopyCurrent()
@@ -62,8 +62,6 @@ cdef extern from "<poll.h>":
     enum:
         POLLERR
         POLLHUP
-        POLLIN
-        POLLOUT
 
 logger = selector_events.logger
 cdef str DATA_RECEIVED = "data_received"
@@ -117,67 +115,6 @@ cdef class ReceiveOperation(Operation):
 
     def __repr__(self):
         return f"<ReceiveOperation of {self.stream!r}>"
-
-
-@cython.final
-cdef class BulkOperation(Operation):
-    """Poll for data, then one recv(2); in flight while the stream reads in bulk."""
-
-    def __cinit__(self, StreamTransport stream not None):
-        self.stream = stream
-
-    cdef int prepare(self, io_uring_sqe *sqe) except -1:
-        io_uring_prep_poll_add(sqe, self.stream.fd, POLLIN)
-        return 0
-
-    cdef int complete(self, int res, unsigned flags) except -1:
-        try:
-            if res != -ECANCELED and self.stream.wants_data():
-                self.stream.read_bulk()
-        finally:
-            self.stream.operation_ended()
-        return 0
-
-    def __repr__(self):
-        return f"<BulkOperation of {self.stream!r}>"
-
-
-@cython.final
-cdef class FlushOperation(Operation):
-    """Poll for room in the socket; in flight while there is a backlog."""
-
-    def __cinit__(self, StreamTransport stream not None):
-        self.stream = stream
-
-    cdef int prepare(self, io_uring_sqe *sqe) except -1:
-        io_uring_prep_poll_add(sqe, self.stream.fd, POLLOUT)
-        return 0
-
-    cdef int complete(self, int res, unsigned flags) except -1:
-        try:
-            if self.stream.backlog is not None and not self.stream.loop._closed:
-                self.hear(res)
-        finally:
-            self.stream.operation_ended()
-        return 0
-
-    cdef int hear(self, int res) except -1:
-        cdef StreamTransport stream = self.stream
-        cdef object context = self.context
-        if res > 0 and res & (POLLERR | POLLHUP) and stream.receive.in_flight:
-            # The receive has the socket's error, and asyncio reads before it writes:
-            # a send now would only learn of a broken pipe.
-            stream.loop.soon(stream._send_backlog, (), context)
-            return 0
-        PyContext_Enter(<PyObject *>context)
-        try:
-            stream.send_backlog()
-        finally:
-            PyContext_Exit(<PyObject *>context)
-        return 0
-
-    def __repr__(self):
-        return f"<FlushOperation of {self.stream!r}>"
 
 
 cdef class StreamTransport(Transport):
@@ -288,7 +225,7 @@ cdef class StreamTransport(Transport):
         if not self.in_bulk and self.loop.open_pool():
             return self.loop.ring.prepare(self.receive)
         if self.bulk is None:
-            self.bulk = BulkOperation(self)
+            self.bulk = ReadPoll(self)
         if not self.bulk.in_flight:
             self.loop.ring.prepare(self.bulk)
         return 0
@@ -478,10 +415,12 @@ cdef class StreamTransport(Transport):
 
     # ---- reading in bulk
 
-    cdef int read_bulk(self) except -1:
+    cdef int readable(self) except -1:
         """There is something to read: one recv(2) of as much as there is."""
         cdef char *memory
         cdef ssize_t size
+        if not self.wants_data():
+            return 0
         if self.buffered:
             size = self.read_bulk_buffered()
         else:
@@ -613,10 +552,24 @@ cdef class StreamTransport(Transport):
 
     cdef int watch_writable(self) except -1:
         if self.flush is None:
-            self.flush = FlushOperation(self)
+            self.flush = WritePoll(self)
         if not self.flush.in_flight:
             self.flush.context = PyContext_CopyCurrent()
             self.loop.ring.prepare(self.flush)
+        return 0
+
+    cdef int writable(self, int res) except -1:
+        cdef object context = self.flush.context
+        if res > 0 and res & (POLLERR | POLLHUP) and self.receive.in_flight:
+            # The receive has the socket's error, and asyncio reads before it writes:
+            # a send now would only learn of a broken pipe.
+            self.loop.soon(self._send_backlog, (), context)
+            return 0
+        PyContext_Enter(<PyObject *>context)
+        try:
+            self.send_backlog()
+        finally:
+            PyContext_Exit(<PyObject *>context)
         return 0
 
     def _send_backlog(self):

@@ -1,4 +1,15 @@
 from uring_loop._loop cimport LoopCore
+from uring_loop._ring cimport Operation
+
+
+cdef class ReadPoll(Operation):
+    cdef Transport transport
+
+
+cdef class WritePoll(Operation):
+    cdef Transport transport
+    # In which what waits was written.
+    cdef object context
 
 
 cdef class Transport:
@@ -31,6 +42,8 @@ cdef class Transport:
     cdef int drop_unsent(self) except -1
     cdef int stop_reading(self) except -1
     cdef bint busy(self) noexcept
+    cdef int readable(self) except -1
+    cdef int writable(self, int res) except -1
 
     cdef int pause_protocol_if_full(self) except -1
     cdef int resume_protocol_if_drained(self) except -1

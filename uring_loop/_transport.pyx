@@ -7,12 +7,20 @@ only after the last completion of every operation on it: a request in flight hol
 file, and its peer would see no end of stream.
 """
 
+cimport cython
 from cpython.buffer cimport PyBUF_WRITABLE, PyObject_GetBuffer
 
 import warnings
 from asyncio import selector_events, trsock
 
 from uring_loop._compat import attach_to_server, detach_from_server
+from uring_loop._ring cimport Operation
+from uring_loop._uapi cimport ECANCELED, io_uring_prep_poll_add, io_uring_sqe
+
+cdef extern from "<poll.h>":
+    enum:
+        POLLIN
+        POLLOUT
 
 logger = selector_events.logger
 
@@ -22,6 +30,52 @@ cdef tuple DEFAULT_WATER_MARKS = (16 * 1024, 64 * 1024)
 cdef int pass_on() except -1:
     """Let the exception that is set already be seen by Cython."""
     return -1
+
+
+@cython.final
+cdef class ReadPoll(Operation):
+    """One-shot poll for something to read."""
+
+    def __cinit__(self, Transport transport not None):
+        self.transport = transport
+
+    cdef int prepare(self, io_uring_sqe *sqe) except -1:
+        io_uring_prep_poll_add(sqe, self.transport.fd, POLLIN)
+        return 0
+
+    cdef int complete(self, int res, unsigned flags) except -1:
+        try:
+            if res != -ECANCELED:
+                self.transport.readable()
+        finally:
+            self.transport.operation_ended()
+        return 0
+
+    def __repr__(self):
+        return f"<ReadPoll of {self.transport!r}>"
+
+
+@cython.final
+cdef class WritePoll(Operation):
+    """One-shot poll for room in the socket; in flight while there is a backlog."""
+
+    def __cinit__(self, Transport transport not None):
+        self.transport = transport
+
+    cdef int prepare(self, io_uring_sqe *sqe) except -1:
+        io_uring_prep_poll_add(sqe, self.transport.fd, POLLOUT)
+        return 0
+
+    cdef int complete(self, int res, unsigned flags) except -1:
+        try:
+            if self.transport.unsent() and not self.transport.loop._closed:
+                self.transport.writable(res)
+        finally:
+            self.transport.operation_ended()
+        return 0
+
+    def __repr__(self):
+        return f"<WritePoll of {self.transport!r}>"
 
 
 cdef class Transport:
@@ -64,6 +118,14 @@ cdef class Transport:
         """Is any operation of this transport in flight?"""
         # Looks at flags: cannot raise.
         return False
+
+    cdef int readable(self) except -1:
+        """A ReadPoll says that there is something to read."""
+        raise NotImplementedError
+
+    cdef int writable(self, int res) except -1:
+        """A WritePoll says that there is room for what is unsent, or an error."""
+        raise NotImplementedError
 
     # ---- asyncio's names, which the stdlib and tools read
 
