@@ -169,6 +169,15 @@ struct io_uring_buf_reg {
 	uint64_t resv[3];
 };
 
+/* What a multishot recvmsg puts in front: the name, the control data and the payload
+ * follow, the first two in the space that the request's msghdr asked for. */
+struct io_uring_recvmsg_out {
+	uint32_t namelen;
+	uint32_t controllen;
+	uint32_t payloadlen;
+	uint32_t flags;
+};
+
 /* io_uring_setup(): params.flags */
 #define IORING_SETUP_CQSIZE        (1U << 3)
 #define IORING_SETUP_CLAMP         (1U << 4)
@@ -222,6 +231,7 @@ struct io_uring_buf_reg {
 #define IORING_OP_NOP          0
 #define IORING_OP_POLL_ADD     6
 #define IORING_OP_POLL_REMOVE  7
+#define IORING_OP_RECVMSG      10
 #define IORING_OP_ACCEPT       13
 #define IORING_OP_ASYNC_CANCEL 14
 #define IORING_OP_READ         22

@@ -92,6 +92,17 @@ static inline void io_uring_prep_recv_multishot(struct io_uring_sqe *sqe, int so
 	sqe->ioprio |= IORING_RECV_MULTISHOT;
 }
 
+struct msghdr;
+
+/* Of `msg` a multishot receive uses the space for name and control data only. */
+static inline void io_uring_prep_recvmsg_multishot(struct io_uring_sqe *sqe, int fd,
+						   struct msghdr *msg, unsigned flags)
+{
+	io_uring_prep_rw(IORING_OP_RECVMSG, sqe, fd, msg, 1, 0);
+	sqe->msg_flags = flags;
+	sqe->ioprio |= IORING_RECV_MULTISHOT;
+}
+
 struct sockaddr;
 
 static inline void io_uring_prep_accept(struct io_uring_sqe *sqe, int fd,

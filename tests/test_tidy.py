@@ -12,7 +12,7 @@ PACKAGE = ROOT / "uring_loop"
 # A module may import the layers above its own, never a neighbour and nothing below.
 LAYERS = (
     ("_version", "_compat", "_uapi", "backend"),
-    ("_ring", "_handles", "_backlog"),
+    ("_ring", "_handles", "_backlog", "_address"),
     ("_loop",),
     ("_transport",),
     ("_stream", "_watch", "_datagram", "_sockops", "_files", "_pipe"),

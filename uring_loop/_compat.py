@@ -60,6 +60,11 @@ else:
         """One bytes object, with the TypeError that this version's asyncio gives."""
         return b"".join(lines)
 
+# What each datagram that waits counts beside its bytes, so that empty ones, which 3.13
+# began to send, count as well.
+SENDS_EMPTY_DATAGRAMS = sys.version_info >= (3, 13)
+DATAGRAM_HEADER_BYTES = 8 if SENDS_EMPTY_DATAGRAMS else 0
+
 # Hides a callback's arguments but in debug mode: came in a patch release of 3.12.
 if "debug" in inspect.signature(format_helpers._format_callback_source).parameters:
     def format_callback(loop, callback, args):

@@ -16,6 +16,7 @@ cdef class TimerHandle(Handle):
 
 
 cdef int run_handle(Handle handle) except -1
+cdef int report_callback(Handle handle, callback, args, exc) except -1
 cdef int push_timer(list heap, TimerHandle handle) except -1
 cdef double when_at(list heap, Py_ssize_t i) except? -1
 cdef object pop_timer(list heap)

@@ -136,15 +136,21 @@ cdef int callback_failed(Handle handle, callback, args) except -1:
     except (SystemExit, KeyboardInterrupt):
         raise
     except BaseException as exc:
-        source = format_callback(handle._loop, callback, args)
-        context = {
-            "message": f"Exception in callback {source}",
-            "exception": exc,
-            "handle": handle,
-        }
-        if handle._source_traceback:
-            context["source_traceback"] = handle._source_traceback
-        handle._loop.call_exception_handler(context)
+        report_callback(handle, callback, args, exc)
+    return 0
+
+
+cdef int report_callback(Handle handle, callback, args, exc) except -1:
+    """To the loop's exception handler, in asyncio's words."""
+    source = format_callback(handle._loop, callback, args)
+    context = {
+        "message": f"Exception in callback {source}",
+        "exception": exc,
+        "handle": handle,
+    }
+    if handle._source_traceback:
+        context["source_traceback"] = handle._source_traceback
+    handle._loop.call_exception_handler(context)
     return 0
 
 

@@ -14,7 +14,9 @@ cdef class WakeOperation(Operation):
 cdef class LoopCore:
     # What the kernel side of a loop consists of; None on the selector backend.
     cdef readonly Ring ring
+    # Receive buffers for streams, and for datagrams; None until one is needed.
     cdef BufferPool pool
+    cdef BufferPool message_pool
     cdef dict ring_options
     cdef tuple retired
     cdef WakeOperation wake
@@ -64,6 +66,8 @@ cdef class LoopCore:
     cdef int bind_to_thread(self) except -1
     cdef int move_ring(self) except -1
     cdef bint open_pool(self) except -1
+    cdef bint open_message_pool(self) except -1
+    cdef int pool_failed(self, exc) except -1
     cdef char *bulk_memory(self) except NULL
 
 

@@ -65,6 +65,14 @@ cdef inline double monotonic() noexcept nogil:
     return <double>(now.tv_sec * 1_000_000_000 + now.tv_nsec) / 1e9
 
 
+cdef enum:
+    # Room for 64 KiB, a header and an address. A multiple of the cache's line that is
+    # none of a page, or all would meet in the same few lines.
+    MESSAGE_BYTES = 65536 + 128
+    MESSAGES_COUNT = 32
+    MESSAGES_MOST = 256
+
+
 @cython.final
 cdef class WakeOperation(Operation):
     """A read of the eventfd through which other threads end the loop's sleep."""
@@ -487,14 +495,18 @@ cdef class LoopCore:
         cdef Ring old = self.ring
         cdef Operation op
         new = Ring(**self.ring_options)
-        pool = None if self.pool is None else BufferPool(new)
+        pool = None if self.pool is None else self.pool.again(new)
+        message_pool = None
+        if self.message_pool is not None:
+            message_pool = self.message_pool.again(new)
         # First, so that what completions prepare goes to the new ring.
         self.ring = new
         old.reap(0xFFFFFFFF)
         operations = old.abandon()
         # Kept until the next move: the kernel takes the old ring apart a little later.
-        self.retired = (old, self.pool)
+        self.retired = (old, self.pool, self.message_pool)
         self.pool = pool
+        self.message_pool = message_pool
         for op in reversed(operations):
             if op.cancel_requested:
                 op.complete(-ECANCELED, 0)
@@ -509,10 +521,24 @@ cdef class LoopCore:
             try:
                 self.pool = BufferPool(self.ring)
             except OSError as exc:
-                # In a thread that is not the ring's, it can be had later. A kernel
-                # before 5.19 has none: all streams read in bulk, nothing is lost.
-                self.multishot = exc.errno == EEXIST
+                self.pool_failed(exc)
         return self.pool is not None
+
+    cdef bint open_message_pool(self) except -1:
+        """The same for datagrams, which must fit into one buffer."""
+        if self.message_pool is None and self.multishot:
+            try:
+                self.message_pool = BufferPool(
+                    self.ring, MESSAGES_COUNT, MESSAGE_BYTES, MESSAGES_MOST, group=1)
+            except OSError as exc:
+                self.pool_failed(exc)
+        return self.message_pool is not None
+
+    cdef int pool_failed(self, exc) except -1:
+        # In a thread that is not the ring's, it can be had later. A kernel before
+        # 5.19 has none: all read in bulk, nothing is lost.
+        self.multishot = exc.errno == EEXIST
+        return 0
 
     cdef char *bulk_memory(self) except NULL:
         """Where big reads land before they are copied: one place, always hot."""

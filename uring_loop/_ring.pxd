@@ -71,6 +71,7 @@ cdef class BufferPool:
     cdef readonly unsigned count
     cdef readonly unsigned most
 
+    cpdef BufferPool again(self, Ring ring)
     cpdef bint grow(self)
     cpdef bytes take(self, unsigned flags, Py_ssize_t size)
     cdef char *borrow(self, unsigned flags) noexcept

@@ -595,6 +595,10 @@ cdef class BufferPool:
             self.count += 1
         io_uring_buf_ring_advance(self.entries, count)
 
+    cpdef BufferPool again(self, Ring ring):
+        """One of the same shape for another ring."""
+        return BufferPool(ring, self.count, self.buffer_bytes, self.most, self.group)
+
     cpdef bint grow(self):
         """One buffer more; False when there are as many as there may be."""
         if self.count == self.most:

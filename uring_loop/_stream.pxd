@@ -1,6 +1,6 @@
 from uring_loop._backlog cimport Backlog
 from uring_loop._ring cimport Operation
-from uring_loop._transport cimport ReadPoll, Transport, WritePoll
+from uring_loop._transport cimport Transport
 
 
 cdef class ReceiveOperation(Operation):
@@ -10,30 +10,19 @@ cdef class ReceiveOperation(Operation):
 
 
 cdef class StreamTransport(Transport):
-    cdef ReceiveOperation receive
-    cdef ReadPoll bulk
-    cdef WritePoll flush
-
     # Reading.
     cdef bint buffered
-    cdef object pending
     cdef int pending_end
     # The iteration that last brought data.
     cdef unsigned long data_step
     cdef int full_count
     cdef int short_count
-    cdef bint reading_started
-    cdef bint paused
-    cdef bint eof_seen
-    cdef bint in_bulk
 
     # Writing.
     cdef Backlog backlog
     cdef bint eof_asked
     cdef object empty_waiter
 
-    cdef bint wants_data(self) noexcept
-    cdef int arm(self) except -1
     cdef int received(self, int size, unsigned flags) except -1
     cdef int note_size(self, int size) except -1
     cdef int ended(self, int res) except -1
@@ -50,7 +39,6 @@ cdef class StreamTransport(Transport):
     cdef int write_memory(self, bytes owner, const char *data,
                           Py_ssize_t size) except -1
     cdef Py_ssize_t send_now(self, const char *data, Py_ssize_t size) except -2
-    cdef int watch_writable(self) except -1
     cdef int send_backlog(self) except -1
     cdef int backlog_sent(self) except -1
     cdef int send_failed(self, exc) except -1

@@ -28,7 +28,7 @@ from libc.string cimport memcpy
 
 import collections
 import socket
-from asyncio import constants, futures, protocols, selector_events
+from asyncio import constants, protocols, selector_events
 
 from uring_loop._backlog cimport Backlog, send_bytes
 from uring_loop._compat import join_lines
@@ -40,7 +40,6 @@ from uring_loop._uapi cimport (
     io_uring_sqe)
 
 cdef extern from "Python.h":
-    object PyContext_CopyCurrent()
     int PyContext_Enter(PyObject *context) except -1
     # Its failure would mean that the context is not the one entered: impossible.
     int PyContext_Exit(PyObject *context)
@@ -138,27 +137,11 @@ cdef class StreamTransport(Transport):
         Transport.__init__(self, loop, sock, protocol, extra, server)
         # As on asyncio; sockets that are not TCP refuse it.
         setsockopt(self.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on))
-        self.context = PyContext_CopyCurrent()
-        self.loop.soon(protocol.connection_made, (self,), None)
-        # Reading starts when connection_made() has been called, and only then the
-        # waiter wakes up.
-        self.loop.soon(self._start_reading, (), None)
-        if waiter is not None:
-            self.loop.soon(futures._set_result_unless_cancelled, (waiter, None), None)
+        self.begin(waiter)
 
     @property
     def __class__(self):
         return selector_events._SelectorSocketTransport
-
-    def __repr__(self):
-        info = [type(self).__name__, f"fd={self.fd}"]
-        if self.closing:
-            info.insert(1, "closed" if self.socket_closed else "closing")
-        if not (self.socket_closed or self.loop._closed):
-            info.append("read=" + ("polling" if self.wants_data() else "idle"))
-            info.append(f"write=<{'polling' if self.unsent() else 'idle'}, "
-                        f"bufsize={self.unsent()}>")
-        return f"<{' '.join(info)}>"
 
     def set_protocol(self, protocol):
         self.buffered = isinstance(protocol, protocols.BufferedProtocol)
@@ -168,77 +151,14 @@ cdef class StreamTransport(Transport):
     def _eof(self):
         return self.eof_asked
 
-    cdef bint busy(self) noexcept:
-        # Looks at flags: cannot raise.
-        return (self.receive.in_flight
-                or (self.bulk is not None and self.bulk.in_flight)
-                or (self.flush is not None and self.flush.in_flight))
+    # ---- reading: what comes
 
-    cdef int operation_ended(self) except -1:
-        Transport.operation_ended(self)
-        return self.arm()
-
-    # ---- reading: when
-
-    def is_reading(self):
-        return not self.closing and not self.paused
-
-    def pause_reading(self):
-        if self.closing or self.paused:
-            return
-        self.paused = True
-        # A poll may stay in flight: it takes nothing from the socket.
-        self.loop.cancel(self.receive)
-        if self.loop.debug:
-            logger.debug("%r pauses reading", self)
-
-    def resume_reading(self):
-        if self.closing or not self.paused:
-            return
-        self.paused = False
-        # On asyncio, too, what is read from now on is seen by who resumed.
-        self.context = PyContext_CopyCurrent()
-        if self.pending is not None:
-            self.loop.soon(self._deliver_pending, (), None)
-        else:
-            self.arm()
-        if self.loop.debug:
-            logger.debug("%r resumes reading", self)
-
-    def _start_reading(self):
-        self.reading_started = True
-        self.arm()
-
-    cdef bint wants_data(self) noexcept:
-        # Looks at flags: cannot raise.
-        return (self.reading_started and not self.eof_seen and self.pending is None
-                and not (self.paused or self.closing or self.loop._closed))
-
-    cdef int arm(self) except -1:
-        """Have one request in flight if data is wanted.
-
-        A receive whose cancel is under way still may bring data: its last completion
-        comes here again.
-        """
-        if not self.wants_data() or self.receive.in_flight:
-            return 0
-        if not self.in_bulk and self.loop.open_pool():
-            return self.loop.ring.prepare(self.receive)
-        if self.bulk is None:
-            self.bulk = ReadPoll(self)
-        if not self.bulk.in_flight:
-            self.loop.ring.prepare(self.bulk)
-        return 0
+    cdef bint open_pool(self) except -1:
+        return self.loop.open_pool()
 
     cdef int stop_reading(self) except -1:
-        self.pending = None
         self.pending_end = NO_END
-        self.loop.cancel(self.receive)
-        if self.bulk is not None:
-            self.loop.cancel(self.bulk)
-        return 0
-
-    # ---- reading: what comes
+        return Transport.stop_reading(self)
 
     cdef int received(self, int size, unsigned flags) except -1:
         cdef BufferPool pool = self.loop.pool
@@ -549,14 +469,6 @@ cdef class StreamTransport(Transport):
             return 0
         self.fatal_error(os_error(<int>sent), "Fatal write error on socket transport")
         return -1
-
-    cdef int watch_writable(self) except -1:
-        if self.flush is None:
-            self.flush = WritePoll(self)
-        if not self.flush.in_flight:
-            self.flush.context = PyContext_CopyCurrent()
-            self.loop.ring.prepare(self.flush)
-        return 0
 
     cdef int writable(self, int res) except -1:
         cdef object context = self.flush.context

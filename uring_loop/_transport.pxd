@@ -15,7 +15,6 @@ cdef class WritePoll(Operation):
 cdef class Transport:
     cdef LoopCore loop
     cdef object protocol
-    cdef object context
     cdef object server
     cdef object sock
     # What get_extra_info() answers, beside what the creator gave.
@@ -38,13 +37,33 @@ cdef class Transport:
     # connection_lost() has run: only operations in flight keep the socket open.
     cdef bint finished
 
+    # Reading: by a multishot receive, or "in bulk" by a poll and a direct call.
+    cdef Operation receive
+    cdef ReadPoll bulk
+    cdef bint in_bulk
+    cdef bint reading_started
+    cdef bint paused
+    cdef bint eof_seen
+    # What came before a pause took effect; None: nothing.
+    cdef object pending
+    # In which the protocol is called.
+    cdef object context
+
+    # In flight while something is unsent.
+    cdef WritePoll flush
+
     cdef Py_ssize_t unsent(self) noexcept
     cdef int drop_unsent(self) except -1
-    cdef int stop_reading(self) except -1
-    cdef bint busy(self) noexcept
+    cdef bint open_pool(self) except -1
     cdef int readable(self) except -1
     cdef int writable(self, int res) except -1
 
+    cdef int begin(self, waiter) except -1
+    cdef bint busy(self) noexcept
+    cdef bint wants_data(self) noexcept
+    cdef int arm(self) except -1
+    cdef int stop_reading(self) except -1
+    cdef int watch_writable(self) except -1
     cdef int pause_protocol_if_full(self) except -1
     cdef int resume_protocol_if_drained(self) except -1
     cdef int fatal_error(self, exc, message) except -1

@@ -1,4 +1,4 @@
-"""What all transports share: the protocol, flow control, and how they end.
+"""What all transports share: the protocol, when to read, flow control, and the end.
 
 The end of a transport follows asyncio step by step. `closing` is set by close() and
 by errors: no more is read. `conn_lost` is set when connection_lost() is scheduled:
@@ -11,11 +11,14 @@ cimport cython
 from cpython.buffer cimport PyBUF_WRITABLE, PyObject_GetBuffer
 
 import warnings
-from asyncio import selector_events, trsock
+from asyncio import futures, selector_events, trsock
 
 from uring_loop._compat import attach_to_server, detach_from_server
 from uring_loop._ring cimport Operation
 from uring_loop._uapi cimport ECANCELED, io_uring_prep_poll_add, io_uring_sqe
+
+cdef extern from "Python.h":
+    object PyContext_CopyCurrent()
 
 cdef extern from "<poll.h>":
     enum:
@@ -110,14 +113,9 @@ cdef class Transport:
         """Forget what is unsent and end the operation that would send it."""
         raise NotImplementedError
 
-    cdef int stop_reading(self) except -1:
-        """End the operations that read."""
+    cdef bint open_pool(self) except -1:
+        """Have the buffers that the receive needs; False if there can be none."""
         raise NotImplementedError
-
-    cdef bint busy(self) noexcept:
-        """Is any operation of this transport in flight?"""
-        # Looks at flags: cannot raise.
-        return False
 
     cdef int readable(self) except -1:
         """A ReadPoll says that there is something to read."""
@@ -126,6 +124,22 @@ cdef class Transport:
     cdef int writable(self, int res) except -1:
         """A WritePoll says that there is room for what is unsent, or an error."""
         raise NotImplementedError
+
+    # ---- the start
+
+    cdef int begin(self, waiter) except -1:
+        self.context = PyContext_CopyCurrent()
+        self.loop.soon(self.protocol.connection_made, (self,), None)
+        # Reading starts when connection_made() has been called, and only then the
+        # waiter wakes up.
+        self.loop.soon(self._start_reading, (), None)
+        if waiter is not None:
+            self.loop.soon(futures._set_result_unless_cancelled, (waiter, None), None)
+        return 0
+
+    def _start_reading(self):
+        self.reading_started = True
+        self.arm()
 
     # ---- asyncio's names, which the stdlib and tools read
 
@@ -167,6 +181,16 @@ cdef class Transport:
         return self.conn_lost
 
     # ---- what every transport offers
+
+    def __repr__(self):
+        info = [type(self).__name__, f"fd={self.fd}"]
+        if self.closing:
+            info.insert(1, "closed" if self.socket_closed else "closing")
+        if not (self.socket_closed or self.loop._closed):
+            info.append("read=" + ("polling" if self.wants_data() else "idle"))
+            info.append(f"write=<{'polling' if self.unsent() else 'idle'}, "
+                        f"bufsize={self.unsent()}>")
+        return f"<{' '.join(info)}>"
 
     def get_extra_info(self, name, default=None):
         """Transport information: socket, sockname, peername and what was added."""
@@ -233,7 +257,72 @@ cdef class Transport:
             if self.server is not None:
                 detach_from_server(self.server, self)
 
+    # ---- when to read
+
+    def is_reading(self):
+        return not self.closing and not self.paused
+
+    def pause_reading(self):
+        if self.closing or self.paused:
+            return
+        self.paused = True
+        # A poll may stay in flight: it takes nothing from the socket.
+        self.loop.cancel(self.receive)
+        if self.loop.debug:
+            logger.debug("%r pauses reading", self)
+
+    def resume_reading(self):
+        if self.closing or not self.paused:
+            return
+        self.paused = False
+        # On asyncio, too, what is read from now on is seen by who resumed.
+        self.context = PyContext_CopyCurrent()
+        if self.pending is not None:
+            self.loop.soon(self._deliver_pending, (), None)
+        else:
+            self.arm()
+        if self.loop.debug:
+            logger.debug("%r resumes reading", self)
+
+    cdef bint wants_data(self) noexcept:
+        # Looks at flags: cannot raise.
+        return (self.reading_started and not self.eof_seen and self.pending is None
+                and not (self.paused or self.closing or self.loop._closed))
+
+    cdef int arm(self) except -1:
+        """Have one request in flight if data is wanted.
+
+        A receive whose cancel is under way still may bring data: its last completion
+        comes here again.
+        """
+        if not self.wants_data() or self.receive.in_flight:
+            return 0
+        if not self.in_bulk and self.open_pool():
+            return self.loop.ring.prepare(self.receive)
+        if self.bulk is None:
+            self.bulk = ReadPoll(self)
+        if not self.bulk.in_flight:
+            self.loop.ring.prepare(self.bulk)
+        return 0
+
+    cdef int stop_reading(self) except -1:
+        """End the operations that read, and forget what is pending."""
+        self.pending = None
+        self.loop.cancel(self.receive)
+        if self.bulk is not None:
+            self.loop.cancel(self.bulk)
+        return 0
+
     # ---- flow control
+
+    cdef int watch_writable(self) except -1:
+        """Have a poll for room in flight."""
+        if self.flush is None:
+            self.flush = WritePoll(self)
+        if not self.flush.in_flight:
+            self.flush.context = PyContext_CopyCurrent()
+            self.loop.ring.prepare(self.flush)
+        return 0
 
     cdef int pause_protocol_if_full(self) except -1:
         if self.protocol_paused or self.unsent() <= self.high_water:
@@ -316,11 +405,18 @@ cdef class Transport:
                 detach_from_server(server, self)
 
     cdef int operation_ended(self) except -1:
-        """Close the socket if this was all that kept it open."""
+        """Close the socket if this was all that kept it open; else read on."""
         if self.finished and not self.socket_closed and not self.busy():
             self.socket_closed = True
             self.sock.close()
-        return 0
+        return self.arm()
+
+    cdef bint busy(self) noexcept:
+        """Is any operation of this transport in flight?"""
+        # Looks at flags: cannot raise.
+        return (self.receive.in_flight
+                or (self.bulk is not None and self.bulk.in_flight)
+                or (self.flush is not None and self.flush.in_flight))
 
 
 def name_of(ask):

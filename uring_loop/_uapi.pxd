@@ -71,6 +71,10 @@ cdef extern from "uring.h" nogil:
     struct io_uring_buf_ring:
         pass
 
+    struct io_uring_recvmsg_out:
+        uint32_t namelen
+        uint32_t payloadlen
+
     struct io_uring_buf_reg:
         uint64_t ring_addr
         uint32_t ring_entries
@@ -112,5 +116,7 @@ cdef extern from "uring.h" nogil:
         io_uring_sqe *sqe, int fd, void *buf, unsigned nbytes, uint64_t offset)
     void io_uring_prep_recv_multishot(
         io_uring_sqe *sqe, int sockfd, void *buf, size_t len, int flags)
+    void io_uring_prep_recvmsg_multishot(
+        io_uring_sqe *sqe, int fd, void *msg, unsigned flags)
     void io_uring_prep_multishot_accept(
         io_uring_sqe *sqe, int fd, void *addr, void *addrlen, int flags)

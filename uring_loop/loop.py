@@ -9,6 +9,7 @@ from asyncio import constants, sslproto
 
 from uring_loop import _compat, backend as backends
 from uring_loop._accept import AcceptOperation
+from uring_loop._datagram import DatagramTransport
 from uring_loop._loop import LoopCore
 from uring_loop._ring import check_taskrun
 from uring_loop._stream import StreamTransport
@@ -125,6 +126,14 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         _compat.refuse_second_transport(self, sock)
         kind = SelectorStreamTransport if self.ring is None else StreamTransport
         return kind(self, sock, protocol, waiter, extra, server)
+
+    def _make_datagram_transport(self, sock, protocol, address=None, waiter=None,
+                                 extra=None):
+        if self.ring is None:
+            return super()._make_datagram_transport(
+                sock, protocol, address, waiter, extra)
+        _compat.refuse_second_transport(self, sock)
+        return DatagramTransport(self, sock, protocol, address, waiter, extra)
 
     def _make_ssl_transport(
             self, rawsock, protocol, sslcontext, waiter=None, *, server_side=False,

@@ -71,6 +71,7 @@ static void print_entries(void)
 	PREP(recv, &sqe, 0x11121314, at(0x2122232425262728), 0x31323334, 0x41424344);
 	PREP(recv_multishot, &sqe, 0x11121314, at(0x2122232425262728), 0x31323334,
 	     0x41424344);
+	PREP(recvmsg_multishot, &sqe, 0x11121314, at(0x2122232425262728), 0x41424344);
 	PREP(accept, &sqe, 0x11121314, at(0x2122232425262728),
 	     at(0x3132333435363738), 0x41424344);
 	PREP(multishot_accept, &sqe, -2, at(0x2122232425262728),
