@@ -3,7 +3,6 @@
 import errno
 import logging
 import os
-import platform
 
 logger = logging.getLogger("uring_loop")
 
@@ -42,7 +41,7 @@ def cause(number):
                 "raise it (ulimit -l, systemd LimitMEMLOCK=, docker --ulimit memlock=) "
                 "or close unused loops")
     if number == errno.ENOSYS:
-        return (f"this kernel ({platform.release()}) has no io_uring or an old one, or "
+        return (f"this kernel ({os.uname().release}) has no io_uring or an old one, or "
                 "a seccomp filter hides it: Linux 5.13 or later is needed")
     if number in (errno.EPERM, errno.EACCES):
         return forbidden_by()

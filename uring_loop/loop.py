@@ -7,7 +7,7 @@ import signal
 import threading
 from asyncio import constants, sslproto
 
-from uring_loop import _compat, backend as backends
+from uring_loop import _compat, _sockops, backend as backends
 from uring_loop._accept import AcceptOperation
 from uring_loop._datagram import DatagramTransport
 from uring_loop._loop import LoopCore
@@ -118,6 +118,18 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         super().close()
         if self.ring is not None:
             self.close_ring()
+
+    # ---- a user's own sockets, on the ring
+
+    sock_recv = _sockops.sock_recv
+    sock_recv_into = _sockops.sock_recv_into
+    sock_recvfrom = _sockops.sock_recvfrom
+    sock_recvfrom_into = _sockops.sock_recvfrom_into
+    sock_sendall = _sockops.sock_sendall
+    sock_sendto = _sockops.sock_sendto
+    sock_connect = _sockops.sock_connect
+    sock_accept = _sockops.sock_accept
+    _sock_sendfile_native = _sockops._sock_sendfile_native
 
     # ---- hooks of the stdlib, on the ring
 

@@ -230,6 +230,7 @@ PRESENT = {
     "constants._SendfileMode.FALLBACK": "3.11",
     "constants._SendfileMode.UNSUPPORTED": "3.11",
     "selector_events._SelectorSocketTransport": "3.11",
+    "selector_events._SelectorDatagramTransport": "3.11",
     "events._set_event_loop_policy": "3.14",
     "unix_events._DefaultEventLoopPolicy": "3.14",
 }
