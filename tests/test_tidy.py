@@ -15,7 +15,7 @@ LAYERS = (
     ("_ring", "_handles", "_backlog", "_address"),
     ("_loop",),
     ("_transport",),
-    ("_stream", "_watch", "_datagram", "_sockops", "_files", "_pipe"),
+    ("_stream", "_watch", "_datagram", "_sockops", "_files", "_pipe", "_tls"),
     ("_accept", "fallback"),
     ("loop",),
     ("running", "policy", "iothread", "guest", "files"),

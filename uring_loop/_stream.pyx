@@ -182,14 +182,17 @@ cdef class StreamTransport(Transport):
         return 0
 
     cdef int note_size(self, int size) except -1:
-        """Whole buffers one after the other: this connection is a bulk sender."""
+        """Whole buffers one after the other, or with only the rest of a message in
+        between: this connection is a bulk sender."""
         if <unsigned>size < self.loop.pool.buffer_bytes:
-            self.full_count = 0
+            if self.short_count:
+                self.full_count = 0
+            self.short_count = 1
             return 0
+        self.short_count = 0
         self.full_count += 1
         if self.full_count == FULL_READS:
             self.full_count = 0
-            self.short_count = 0
             self.in_bulk = True
             self.loop.cancel(self.receive)
         return 0

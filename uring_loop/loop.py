@@ -5,7 +5,7 @@ import os
 import selectors
 import signal
 import threading
-from asyncio import constants, sslproto
+from asyncio import constants
 
 from uring_loop import _compat, _sockops, backend as backends
 from uring_loop._accept import AcceptOperation
@@ -13,6 +13,7 @@ from uring_loop._datagram import DatagramTransport
 from uring_loop._loop import LoopCore
 from uring_loop._ring import check_taskrun
 from uring_loop._stream import StreamTransport
+from uring_loop._tls import SSLProtocol
 from uring_loop._watch import RingSelector
 from uring_loop.fallback import SelectorStreamTransport
 
@@ -152,8 +153,8 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
             server_hostname=None, extra=None, server=None,
             ssl_handshake_timeout=constants.SSL_HANDSHAKE_TIMEOUT,
             ssl_shutdown_timeout=constants.SSL_SHUTDOWN_TIMEOUT):
-        """The stdlib's, but for the transport below its SSLProtocol."""
-        ssl_protocol = sslproto.SSLProtocol(
+        """The stdlib's, but for what stands above and below."""
+        ssl_protocol = SSLProtocol(
             self, protocol, sslcontext, waiter, server_side, server_hostname,
             ssl_handshake_timeout=ssl_handshake_timeout,
             ssl_shutdown_timeout=ssl_shutdown_timeout)

@@ -159,6 +159,19 @@ SIGNATURES = {
     "sslproto.SSLProtocol.connection_made": "(self, transport)",
     "sslproto.SSLProtocol.get_buffer": "(self, n)",
     "sslproto.SSLProtocol.buffer_updated": "(self, nbytes)",
+    "sslproto.SSLProtocol._do_read": "(self)",
+    "sslproto.SSLProtocol._do_read__buffered": "(self)",
+    "sslproto.SSLProtocol._do_write": "(self)",
+    "sslproto.SSLProtocol._process_outgoing": "(self)",
+    "sslproto.SSLProtocol._control_app_writing": "(self)",
+    "sslproto.SSLProtocol._control_ssl_reading": "(self)",
+    "sslproto.SSLProtocol._call_eof_received": "(self)",
+    "sslproto.SSLProtocol._start_shutdown": "(self)",
+    "sslproto.SSLProtocol._fatal_error": (
+        "(self, exc, message='Fatal error on transport')"
+    ),
+    "sslproto._SSLProtocolTransport.__init__": "(self, loop, ssl_protocol)",
+    "sslproto._SSLProtocolTransport.write": "(self, data)",
     "selector_events._SelectorTransport._force_close": "(self, exc)",
     "selector_events._SelectorTransport._fatal_error": (
         "(self, exc, message='Fatal error on transport')"
@@ -229,6 +242,10 @@ PRESENT = {
     "constants._SendfileMode.TRY_NATIVE": "3.11",
     "constants._SendfileMode.FALLBACK": "3.11",
     "constants._SendfileMode.UNSUPPORTED": "3.11",
+    "sslproto.SSLAgainErrors": "3.11",
+    "sslproto.SSLProtocolState.WRAPPED": "3.11",
+    "sslproto.SSLProtocolState.FLUSHING": "3.11",
+    "sslproto._SSLProtocolTransport": "3.11",
     "selector_events._SelectorSocketTransport": "3.11",
     "selector_events._SelectorDatagramTransport": "3.11",
     "events._set_event_loop_policy": "3.14",

@@ -1,0 +1,29 @@
+cdef class SSLCore:
+    # Fields that the stdlib's SSLProtocol writes or reads: docs/stdlib-hooks.md.
+    cdef public object _loop
+    cdef public object _transport
+    cdef public object _app_protocol
+    cdef public object _sslobj
+    cdef public object _incoming
+    cdef public object _outgoing
+    cdef public object _state
+    cdef public object _ssl_buffer
+    cdef public object _ssl_buffer_view
+    cdef public object _write_backlog
+    cdef public object _write_buffer_size
+    cdef public object _incoming_high_water
+    cdef public object _incoming_low_water
+    cdef public object _outgoing_high_water
+    cdef public object _outgoing_low_water
+    cdef public bint _app_protocol_is_buffer
+    cdef public bint _app_reading_paused
+    cdef public bint _app_writing_paused
+    cdef public bint _ssl_reading_paused
+    cdef public bint _ssl_writing_paused
+
+    cdef int read_available(self) except -1
+    cdef int read_records(self) except -1
+    cdef bint may_write(self) except -1
+    cdef int write_bytes(self, bytes data) except -1
+    cdef int send_outgoing(self) except -1
+    cdef int control_reading(self) except -1

@@ -1,0 +1,170 @@
+"""TLS: the stdlib's SSLProtocol with what every message passes through compiled.
+
+`SSLProtocol` is the stdlib's own class behind a compiled core, as `Loop` is. The
+handshake, the shutdown, timeouts, errors and everything else that happens once in a
+connection's life is inherited. The fields that both sides use are the core's.
+
+What the core saves beside Python frames: the read that would only raise
+SSLWantReadError, since it looks first whether anything is left; buffers of 256 KiB for
+records of a few bytes; and the calls of ssl.SSLObject, which only pass on to the C
+object that it holds.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_CheckExact, PyBytes_GET_SIZE
+
+import ssl
+from asyncio import sslproto
+
+cdef object WANT_MORE = sslproto.SSLAgainErrors
+cdef object WRAPPED = sslproto.SSLProtocolState.WRAPPED
+cdef object FLUSHING = sslproto.SSLProtocolState.FLUSHING
+# More than the plaintext of one record is never read at a time.
+cdef Py_ssize_t RECORD_BYTES = 16384
+StockProtocol = sslproto.SSLProtocol
+
+
+cdef class SSLCore:
+    """The hot part of a TLS connection; the stdlib's SSLProtocol stands behind it."""
+
+    def __cinit__(self, *args, **kwargs):
+        self._write_buffer_size = 0
+
+    # ---- what comes
+
+    def get_buffer(self, n):
+        if n > len(self._ssl_buffer):
+            return StockProtocol.get_buffer(self, n)
+        return self._ssl_buffer_view
+
+    def buffer_updated(self, nbytes):
+        if self._state is not WRAPPED:
+            StockProtocol.buffer_updated(self, nbytes)
+            return
+        self._incoming.write(self._ssl_buffer_view[:nbytes])
+        self.read_available()
+
+    def _do_read(self):
+        if self._state is WRAPPED or self._state is FLUSHING:
+            self.read_available()
+
+    cdef int read_available(self) except -1:
+        try:
+            if not self._app_reading_paused:
+                if self._app_protocol_is_buffer:
+                    self._do_read__buffered()
+                else:
+                    self.read_records()
+                if self._write_backlog:
+                    self._do_write()
+                else:
+                    self.send_outgoing()
+            self.control_reading()
+        except Exception as exc:
+            self._fatal_error(exc, "Fatal error on SSL protocol")
+        return 0
+
+    cdef int read_records(self) except -1:
+        """All that can be decrypted goes to the protocol at once."""
+        cdef Py_ssize_t there
+        cdef bytes chunk = None
+        cdef bytes first = None
+        cdef list rest = None
+        raw = self._sslobj._sslobj
+        try:
+            while True:
+                # Plaintext is never longer than what it is encrypted to.
+                there = self._incoming.pending + raw.pending()
+                if there == 0 and chunk is not None:
+                    break
+                if there == 0 or there > RECORD_BYTES:
+                    there = RECORD_BYTES
+                chunk = raw.read(there)
+                if not chunk:
+                    break
+                if first is None:
+                    first = chunk
+                elif rest is None:
+                    rest = [first, chunk]
+                else:
+                    rest.append(chunk)
+        except WANT_MORE:
+            pass
+        if rest is not None:
+            self._app_protocol.data_received(b"".join(rest))
+        elif first is not None:
+            self._app_protocol.data_received(first)
+        if chunk is not None and not chunk:
+            # close_notify
+            self._call_eof_received()
+            self._start_shutdown()
+        return 0
+
+    # ---- what goes
+
+    cdef bint may_write(self) except -1:
+        """Can data be encrypted right now, with nothing in front of it?"""
+        return self._state is WRAPPED and not self._write_backlog
+
+    cdef int write_bytes(self, bytes data) except -1:
+        """Encrypt and send it; what OpenSSL cannot take yet waits in the backlog."""
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+        cdef Py_ssize_t count = 0
+        try:
+            try:
+                count = self._sslobj._sslobj.write(data)
+            except WANT_MORE:
+                pass
+            if count < size:
+                self._write_backlog.append(data[count:])
+                self._write_buffer_size += size - count
+            self.send_outgoing()
+        except Exception as exc:
+            self._fatal_error(exc, "Fatal error on SSL protocol")
+        return 0
+
+    def _process_outgoing(self):
+        self.send_outgoing()
+
+    cdef int send_outgoing(self) except -1:
+        """What OpenSSL has put out goes to the socket in one write."""
+        if not self._ssl_writing_paused and self._outgoing.pending:
+            self._transport.write(self._outgoing.read())
+        size = self._outgoing.pending + self._write_buffer_size
+        if (size <= self._outgoing_low_water if self._app_writing_paused
+                else size >= self._outgoing_high_water):
+            self._control_app_writing()
+        return 0
+
+    cdef int control_reading(self) except -1:
+        """The stdlib's flow control, if there is something to do."""
+        size = self._incoming.pending
+        if (size <= self._incoming_low_water if self._ssl_reading_paused
+                else size >= self._incoming_high_water):
+            self._control_ssl_reading()
+        return 0
+
+
+class SSLTransport(sslproto._SSLProtocolTransport):
+    """What the application writes to."""
+
+    def write(self, data):
+        cdef SSLCore core
+        if PyBytes_CheckExact(data) and data:
+            core = self._ssl_protocol
+            if core is not None and core.may_write():
+                core.write_bytes(data)
+                return
+        sslproto._SSLProtocolTransport.write(self, data)
+
+
+class SSLProtocol(SSLCore, StockProtocol):
+    """The stdlib's SSLProtocol, with its hot methods compiled."""
+
+    def _get_app_transport(self):
+        if self._app_transport is None:
+            if self._app_transport_created:
+                raise RuntimeError("Creating _SSLProtocolTransport twice")
+            self._app_transport = SSLTransport(self._loop, self)
+            self._app_transport_created = True
+        return self._app_transport
