@@ -59,7 +59,9 @@ cdef class SocketWait(Operation):
 
 cdef SocketWait begin_wait(LoopCore loop, int fd, unsigned events):
     cdef SocketWait wait = SocketWait.__new__(SocketWait)
-    loop._ensure_fd_no_transport(fd)
+    if fd in loop._transports.data:
+        # RuntimeError if that transport still lives.
+        loop._ensure_fd_no_transport(fd)
     wait.loop = loop
     wait.fd = fd
     wait.events = events
