@@ -275,6 +275,9 @@ async def _sock_sendfile_native(LoopCore self, sock, file, offset, count):
     cdef SocketWait wait
     if not is_ours(self, sock):
         return await StockLoop._sock_sendfile_native(self, sock, file, offset, count)
+    if not hasattr(os, "sendfile"):
+        # A program or a test may have taken it away.
+        raise exceptions.SendfileNotAvailableError("os.sendfile() is not available")
     try:
         fileno = file.fileno()
         size = count or os.fstat(fileno).st_size

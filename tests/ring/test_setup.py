@@ -14,7 +14,6 @@ from uring_loop._ring import BufferPool, Ring
 
 from .conftest import ENTER_LIMIT_NS
 
-NOBODY = 65534
 BEFORE_ADVICE = "EINVAL from this kernel (needs Linux "
 
 
@@ -239,11 +238,13 @@ def test_restrictions_are_set_before_enable(make_ring, ops, pipe):
 
 
 def as_nobody(locked_bytes):
-    """In a child: an ordinary user under RLIMIT_MEMLOCK, as in a container."""
+    """In a child: an ordinary user under RLIMIT_MEMLOCK, as in a container. One that
+    nobody else is: what a user has locked is counted over all processes."""
+    user = 0x40000000 + os.getpid()
     resource.setrlimit(resource.RLIMIT_MEMLOCK, (locked_bytes, locked_bytes))
     os.setgroups([])
-    os.setresgid(NOBODY, NOBODY, NOBODY)
-    os.setresuid(NOBODY, NOBODY, NOBODY)
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
 
 
 needs_root = pytest.mark.skipif(
