@@ -21,6 +21,7 @@ cdef class LoopCore:
     cdef tuple retired
     cdef WakeOperation wake
     cdef char *bulk_buffer
+    cdef object shared_view
     # May receives and accepts be multishot here? Off where the kernel said EINVAL.
     cdef public bint multishot
 
@@ -69,6 +70,7 @@ cdef class LoopCore:
     cdef bint open_message_pool(self) except -1
     cdef int pool_failed(self, exc) except -1
     cdef char *bulk_memory(self) except NULL
+    cdef object shared_buffer(self)
 
 
 cdef enum:

@@ -548,6 +548,12 @@ cdef class LoopCore:
                 raise MemoryError
         return self.bulk_buffer
 
+    cdef object shared_buffer(self):
+        """The same as an object, for who keeps what it is given: one for all."""
+        if self.shared_view is None:
+            self.shared_view = memoryview(bytearray(BULK_BYTES))
+        return self.shared_view
+
     def close_ring(self):
         """End what is in flight, then the ring; every operation hears its end."""
         cdef Operation op

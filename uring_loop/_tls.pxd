@@ -7,7 +7,6 @@ cdef class SSLCore:
     cdef public object _incoming
     cdef public object _outgoing
     cdef public object _state
-    cdef public object _ssl_buffer
     cdef public object _ssl_buffer_view
     cdef public object _write_backlog
     cdef public object _write_buffer_size

@@ -5,16 +5,16 @@ handshake, the shutdown, timeouts, errors and everything else that happens once 
 connection's life is inherited. The fields that both sides use are the core's.
 
 What the core saves beside Python frames: the read that would only raise
-SSLWantReadError, since it looks first whether anything is left; buffers of 256 KiB for
-records of a few bytes; and the calls of ssl.SSLObject, which only pass on to the C
-object that it holds.
+SSLWantReadError, since it looks first whether anything is left; a buffer of 256 KiB for
+each connection, and one for each record; and the calls of ssl.SSLObject, which only pass
+on to the C object that it holds.
 """
 
-cimport cython
 from cpython.bytes cimport PyBytes_CheckExact, PyBytes_GET_SIZE
 
-import ssl
 from asyncio import sslproto
+
+from uring_loop._loop cimport LoopCore
 
 cdef object WANT_MORE = sslproto.SSLAgainErrors
 cdef object WRAPPED = sslproto.SSLProtocolState.WRAPPED
@@ -33,8 +33,6 @@ cdef class SSLCore:
     # ---- what comes
 
     def get_buffer(self, n):
-        if n > len(self._ssl_buffer):
-            return StockProtocol.get_buffer(self, n)
         return self._ssl_buffer_view
 
     def buffer_updated(self, nbytes):
@@ -160,6 +158,13 @@ class SSLTransport(sslproto._SSLProtocolTransport):
 
 class SSLProtocol(SSLCore, StockProtocol):
     """The stdlib's SSLProtocol, with its hot methods compiled."""
+
+    def __init__(self, LoopCore loop, *args, **kwargs):
+        super().__init__(loop, *args, **kwargs)
+        # What the transport has put there goes to OpenSSL at once: one buffer, always
+        # hot, will do for all connections, where the stdlib has 256 KiB for each.
+        self._ssl_buffer_view = loop.shared_buffer()
+        self._ssl_buffer = self._ssl_buffer_view.obj
 
     def _get_app_transport(self):
         if self._app_transport is None:
