@@ -16,7 +16,7 @@ from libc.errno cimport EAGAIN, EINTR, ENOTCONN, errno
 import os
 import socket
 import sys
-from asyncio import exceptions
+from asyncio import exceptions, unix_events
 
 from uring_loop._backlog cimport send_bytes
 from uring_loop._loop cimport BULK_BYTES, LoopCore
@@ -275,8 +275,8 @@ async def _sock_sendfile_native(LoopCore self, sock, file, offset, count):
     cdef SocketWait wait
     if not is_ours(self, sock):
         return await StockLoop._sock_sendfile_native(self, sock, file, offset, count)
-    if not hasattr(os, "sendfile"):
-        # A program or a test may have taken it away.
+    if not hasattr(unix_events.os, "sendfile"):
+        # Somebody has taken it away, there where asyncio looks.
         raise exceptions.SendfileNotAvailableError("os.sendfile() is not available")
     try:
         fileno = file.fileno()

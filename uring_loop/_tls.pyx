@@ -6,8 +6,8 @@ connection's life is inherited. The fields that both sides use are the core's.
 
 What the core saves beside Python frames: the read that would only raise
 SSLWantReadError, since it looks first whether anything is left; a buffer of 256 KiB for
-each connection, and one for each record; and the calls of ssl.SSLObject, which only pass
-on to the C object that it holds.
+each connection, and one for each record; and the calls of ssl.SSLObject, which only
+pass on to the C object that it holds.
 """
 
 from cpython.bytes cimport PyBytes_CheckExact, PyBytes_GET_SIZE
