@@ -11,6 +11,10 @@ cdef class WakeOperation(Operation):
     cdef uint64_t counter
 
 
+cdef class Watcher(Operation):
+    cdef int look(self) except -1
+
+
 cdef class LoopCore:
     # What the kernel side of a loop consists of; None on the selector backend.
     cdef readonly Ring ring
@@ -22,6 +26,9 @@ cdef class LoopCore:
     cdef WakeOperation wake
     cdef char *bulk_buffer
     cdef object shared_view
+    # Who knows of watched descriptors, and whether to ask in this iteration.
+    cdef Watcher watcher
+    cdef bint watches_due
     # May receives and accepts be multishot here? Off where the kernel said EINVAL.
     cdef public bint multishot
 

@@ -105,6 +105,14 @@ cdef class WakeOperation(Operation):
             close(self.fd)
 
 
+cdef class Watcher(Operation):
+    """Who looks for descriptors that are ready, when its operation says that some are.
+    """
+
+    cdef int look(self) except -1:
+        raise NotImplementedError
+
+
 cdef class LoopCore:
     """The hot part of a loop; asyncio's SelectorEventLoop stands behind it."""
 
@@ -304,6 +312,8 @@ cdef class LoopCore:
             self.run_one(self.pop_ready())
         if self.ring is not None:
             self.reap()
+            if self.watches_due:
+                self.watcher.look()
         while self.due:
             self.run_one(self.due.popleft())
         return 0
@@ -319,7 +329,7 @@ cdef class LoopCore:
 
     cdef int wait_on_ring(self) except -1:
         cdef int64_t timeout
-        if not (self.ready or self._stopping):
+        if not (self.ready or self._stopping or self.watches_due):
             # From here on other threads wake us: what they add after the look at the
             # queue is not missed.
             self.sleeping = True

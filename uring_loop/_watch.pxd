@@ -1,16 +1,37 @@
-from uring_loop._loop cimport LoopCore
-from uring_loop._ring cimport Operation
+from uring_loop._handles cimport Handle
+from uring_loop._loop cimport LoopCore, Watcher
+
+cdef extern from "<sys/epoll.h>" nogil:
+    ctypedef union epoll_data_t:
+        int fd
+    struct epoll_event:
+        unsigned events
+        epoll_data_t data
 
 
-cdef class Watch(Operation):
-    cdef LoopCore loop
-    # The handles of reader and writer, as asyncio registers them.
-    cdef object data
-    cdef object handle
+cdef class Watch:
+    cdef object fileobj
     cdef int fd
-    # What is wanted of selectors.EVENT_READ and EVENT_WRITE; 0: nothing any more.
-    cdef unsigned events
+    cdef Handle reader
+    cdef Handle writer
 
-    cdef unsigned poll_mask(self) noexcept
-    cdef int report(self, unsigned mask) except -1
-    cdef int run(self, handle) except -1
+    cdef unsigned mask(self) noexcept
+
+
+cdef class WatchSet(Watcher):
+    cdef LoopCore loop
+    # Descriptor -> Watch: what the epoll set holds.
+    cdef readonly dict watches
+    cdef int fd
+    # Where epoll reports what is ready, and for how many there is room.
+    cdef epoll_event *reported
+    cdef Py_ssize_t room
+
+    cdef Handle add(self, fileobj, bint writing, callback, tuple args)
+    cdef bint remove(self, fileobj, bint writing) except -1
+    cdef int number(self, fileobj) except -1
+    cdef int control(self, int how, Watch watch) except -1
+    cdef int make_room(self) except -1
+    cdef int call_one(self) except -1
+    cdef int call_all(self, int count) except -1
+    cdef Handle ready_handle(self, int place, bint writing)

@@ -1,146 +1,319 @@
-"""Readiness of descriptors (add_reader, add_writer) as poll operations on the ring.
+"""Readiness of descriptors (add_reader, add_writer): an epoll set that the ring polls.
 
-asyncio keeps its readers and writers in a selector. `RingSelector` is one, as far as
-registering goes: it has no select(), since the loop hears of readiness by completions.
-A one-shot POLL_ADD fires at once if the descriptor is ready already. So arming it
-again after each callback gives the level-triggered reports that epoll gives asyncio;
-a multishot poll would not, since it reports changes only.
+What asyncio promises of a watch is what epoll does: levels, one report for each
+iteration, a descriptor closed or replaced behind its back, files refused. So the set is
+epoll's, and one poll on the ring ends the loop's sleep when anything in it is ready.
+Then `look` asks for what is ready, runs the callbacks, and looks again in the next
+iteration, without the ring: while descriptors stay ready, an iteration costs one
+`epoll_wait`. When nothing is ready any more, the ring is asked to poll again.
 """
 
 cimport cython
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from libc.errno cimport EINTR, errno
 
-import os
-import select
+import asyncio
 import selectors
-import stat
-from errno import EPERM
+from asyncio import format_helpers
 
-from libc.errno cimport EBADF
-
-from uring_loop._loop cimport LoopCore
-from uring_loop._ring cimport Operation
+from uring_loop._handles cimport Handle
+from uring_loop._loop cimport LoopCore, Watcher
+from uring_loop._ring cimport os_error
 from uring_loop._uapi cimport io_uring_prep_poll_add, io_uring_sqe
 
-cdef extern from "<poll.h>":
-    enum:
-        POLLIN
-        POLLOUT
+cdef extern from "Python.h":
+    object PyContext_CopyCurrent()
 
-cdef unsigned READ = selectors.EVENT_READ
-cdef unsigned WRITE = selectors.EVENT_WRITE
+cdef extern from "<unistd.h>" nogil:
+    int close(int fd)
+
+cdef extern from "<sys/epoll.h>" nogil:
+    enum:
+        EPOLL_CLOEXEC
+        EPOLL_CTL_ADD
+        EPOLL_CTL_DEL
+        EPOLL_CTL_MOD
+        EPOLLIN
+        EPOLLOUT
+    int epoll_create1(int flags)
+    int epoll_ctl(int epfd, int op, int fd, epoll_event *event)
+    int epoll_wait(int epfd, epoll_event *events, int maxevents, int timeout)
+
+cdef enum:
+    FIRST_ROOM = 16
+
+# Kept: whoever puts our loop into asyncio's place must not make it its own parent.
+StockLoop = asyncio.SelectorEventLoop
 
 
 @cython.final
-cdef class Watch(Operation):
-    """A poll of one descriptor, armed again after each report."""
+cdef class Watch:
+    """A descriptor with the handles of its reader and its writer."""
 
-    def __cinit__(self, LoopCore loop not None, int fd, data):
-        self.loop = loop
-        self.fd = fd
-        self.data = data
-
-    cdef unsigned poll_mask(self) noexcept:
+    cdef unsigned mask(self) noexcept:
         # Arithmetic only: cannot raise.
-        return ((POLLIN if self.events & READ else 0)
-                | (POLLOUT if self.events & WRITE else 0))
+        return ((EPOLLIN if self.reader is not None else 0)
+                | (EPOLLOUT if self.writer is not None else 0))
+
+    @property
+    def key(self):
+        """As a selector would describe it."""
+        cdef unsigned events = (
+            (selectors.EVENT_READ if self.reader is not None else 0)
+            | (selectors.EVENT_WRITE if self.writer is not None else 0))
+        return selectors.SelectorKey(
+            self.fileobj, self.fd, events, (self.reader, self.writer))
+
+
+@cython.final
+cdef class WatchSet(Watcher):
+    """The watches of one loop, and the ring's poll of their epoll set."""
+
+    def __cinit__(self, LoopCore loop not None):
+        self.loop = loop
+        self.watches = {}
+        self.fd = epoll_create1(EPOLL_CLOEXEC)
+        if self.fd < 0:
+            raise os_error(-errno)
+        loop.watcher = self
+
+    # ---- what the loop asks for
+
+    cdef Handle add(self, fileobj, bint writing, callback, tuple args):
+        """Call back while it is ready. A callback that was there is cancelled."""
+        cdef Handle handle = make_handle(self.loop, callback, args)
+        cdef int fd = self.number(fileobj)
+        cdef Watch watch = self.watches.get(fd)
+        cdef Handle before = None
+        cdef unsigned mask
+        if watch is None:
+            watch = Watch.__new__(Watch)
+            watch.fileobj = fileobj
+            watch.fd = fd
+            put(watch, writing, handle)
+            self.control(EPOLL_CTL_ADD, watch)
+            self.watches[fd] = watch
+            self.make_room()
+        else:
+            mask = watch.mask()
+            before = put(watch, writing, handle)
+            if watch.mask() != mask:
+                self.control(EPOLL_CTL_MOD, watch)
+            if before is not None:
+                before.cancel()
+        if not (self.in_flight or self.loop.watches_due):
+            self.loop.ring.prepare(self)
+        return handle
+
+    cdef bint remove(self, fileobj, bint writing) except -1:
+        """Call back no more; False if nobody was to be called."""
+        cdef int fd = self.number(fileobj)
+        cdef Watch watch = self.watches.get(fd)
+        cdef Handle before
+        if watch is None:
+            return False
+        before = put(watch, writing, None)
+        if watch.mask() == 0:
+            del self.watches[fd]
+            self.control(EPOLL_CTL_DEL, watch)
+        elif before is not None:
+            self.control(EPOLL_CTL_MOD, watch)
+        if before is None:
+            return False
+        before.cancel()
+        return True
+
+    cdef int number(self, fileobj) except -1:
+        """Its descriptor; that of a closed file, too, as long as it is watched."""
+        cdef Watch watch
+        if type(fileobj) is int and fileobj >= 0:
+            return fileobj
+        try:
+            return selectors._fileobj_to_fd(fileobj)
+        except ValueError:
+            for watch in self.watches.values():
+                if watch.fileobj is fileobj:
+                    return watch.fd
+            raise
+
+    cdef int control(self, int how, Watch watch) except -1:
+        """Tell epoll. As in asyncio's selector an error forgets the watch, and one
+        that is to go may be gone already: its file was closed."""
+        cdef epoll_event event
+        if self.loop.ring.is_forked():
+            # The set is the parent's as well.
+            return 0
+        event.events = watch.mask()
+        event.data.fd = watch.fd
+        if epoll_ctl(self.fd, how, watch.fd, &event) < 0 and how != EPOLL_CTL_DEL:
+            error = os_error(-errno)
+            self.watches.pop(watch.fd, None)
+            raise error
+        return 0
+
+    cdef int make_room(self) except -1:
+        """For what epoll can report at once: everything."""
+        cdef epoll_event *memory
+        cdef Py_ssize_t room = self.room * 2 or FIRST_ROOM
+        if self.room >= len(self.watches):
+            return 0
+        memory = <epoll_event *>PyMem_Realloc(self.reported, room * sizeof(epoll_event))
+        if memory == NULL:
+            raise MemoryError
+        self.reported = memory
+        self.room = room
+        return 0
+
+    def close(self):
+        if self.fd >= 0:
+            close(self.fd)
+            self.fd = -1
+        self.watches.clear()
+
+    def __dealloc__(self):
+        # Of a loop that was never closed.
+        if self.fd >= 0:
+            close(self.fd)
+        PyMem_Free(self.reported)
+
+    # ---- what is ready
 
     cdef int prepare(self, io_uring_sqe *sqe) except -1:
-        io_uring_prep_poll_add(sqe, self.fd, self.poll_mask())
+        io_uring_prep_poll_add(sqe, self.fd, EPOLLIN)
         return 0
 
     cdef int complete(self, int res, unsigned flags) except -1:
-        # EBADF: the descriptor was closed behind our back. epoll goes silent, too.
-        if not self.events or self.loop._closed or res == -EBADF:
-            return 0
-        try:
-            if res >= 0:
-                self.report(res)
-        finally:
-            if self.events:
+        # An error, such as that of a thread that has ended, is one more reason to look.
+        self.loop.watches_due = True
+        return 0
+
+    cdef int look(self) except -1:
+        """Run the callbacks of what is ready. As long as something is, even if a
+        KeyboardInterrupt leaves one of them, the next iteration looks again."""
+        cdef int count = 0
+        if self.watches:
+            count = epoll_wait(self.fd, self.reported, <int>self.room, 0)
+            if count < 0 and errno != EINTR:
+                raise os_error(-errno)
+        if count == 0:
+            self.loop.watches_due = False
+            if not self.in_flight:
                 self.loop.ring.prepare(self)
+        if count == 1:
+            return self.call_one()
+        return self.call_all(count)
+
+    cdef int call_one(self) except -1:
+        cdef Handle reader = self.ready_handle(0, False)
+        cdef Handle writer = self.ready_handle(0, True)
+        if reader is not None:
+            self.loop.run_one(reader)
+        if writer is not None:
+            self.loop.run_one(writer)
         return 0
 
-    cdef int report(self, unsigned mask) except -1:
-        """Run the callbacks, as BaseSelectorEventLoop._process_events would: an error
-        or a hang-up concerns both, and the reader comes first."""
-        cdef object reader, writer
-        reader, writer = self.data
-        if mask & ~<unsigned>POLLOUT and self.events & READ:
-            self.run(reader)
-        if mask & ~<unsigned>POLLIN and self.events & WRITE:
-            self.run(writer)
+    cdef int call_all(self, int count) except -1:
+        """Find out all, then call, since callbacks add and remove others."""
+        cdef list handles = []
+        cdef int i
+        for i in range(count):
+            handles.append(self.ready_handle(i, False))
+            handles.append(self.ready_handle(i, True))
+        for handle in handles:
+            if handle is not None:
+                self.loop.run_one(handle)
         return 0
 
-    cdef int run(self, handle) except -1:
-        self.handle = handle
-        if not handle._cancelled:
-            handle._run()
-        return 0
-
-    def start(self, unsigned events):
-        self.events = events
-        self.loop.prepare(self)
-
-    def change(self, unsigned events, data):
-        """Watch for these from now on; in its own callback, from its end on."""
-        self.data = data
-        if events != self.events:
-            self.events = events
-            if self.in_flight:
-                self.loop.ring.update_poll(self, self.poll_mask())
-
-    def stop(self):
-        """Report no more. Submitted at once: the request holds the file, and a
-        close() of the descriptor would not reach its peer before it has ended."""
-        self.events = 0
-        if self.in_flight:
-            self.loop.cancel(self)
-            self.loop.flush_ring()
+    cdef Handle ready_handle(self, int place, bint writing):
+        """Whom to call for the event in this place, as asyncio's _process_events finds
+        it: an error or a hang-up concerns both, and the reader comes first."""
+        cdef unsigned others = EPOLLIN if writing else EPOLLOUT
+        cdef Watch watch = self.watches.get(self.reported[place].data.fd)
+        cdef Handle handle
+        if watch is None or not self.reported[place].events & ~others:
+            return None
+        handle = watch.writer if writing else watch.reader
+        if handle is not None and handle._cancelled:
+            # By itself, not by a removal, which is due now.
+            self.remove(watch.fd, writing)
+            return None
+        return handle
 
     def __repr__(self):
-        return f"<Watch fd={self.fd} {self.handle!r}>"
+        return f"<WatchSet of {len(self.watches)}>"
 
 
-class RingSelector(selectors._BaseSelectorImpl):
-    """What asyncio registers its readers and writers with."""
+cdef Handle make_handle(LoopCore loop, callback, tuple args):
+    cdef Handle handle = Handle.__new__(Handle)
+    handle._callback = callback
+    handle._args = args
+    handle._loop = loop
+    handle._context = PyContext_CopyCurrent()
+    if loop.debug:
+        handle._source_traceback = format_helpers.extract_stack()
+    return handle
 
-    def __init__(self, loop):
-        super().__init__()
-        self._loop = loop
-        self._watches = {}
+
+cdef Handle put(Watch watch, bint writing, Handle handle):
+    """Put a handle in its place; returns what was there."""
+    cdef Handle before = watch.writer if writing else watch.reader
+    if writing:
+        watch.writer = handle
+    else:
+        watch.reader = handle
+    return before
+
+
+# ---- methods of the loop: on the selector backend they are asyncio's --------------
+
+def _add_reader(LoopCore self not None, fd, callback, *args):
+    if self.ring is None:
+        return StockLoop._add_reader(self, fd, callback, *args)
+    return add(self, fd, False, callback, args)
+
+
+def _add_writer(LoopCore self not None, fd, callback, *args):
+    if self.ring is None:
+        return StockLoop._add_writer(self, fd, callback, *args)
+    return add(self, fd, True, callback, args)
+
+
+def _remove_reader(LoopCore self not None, fd):
+    if self.ring is None:
+        return StockLoop._remove_reader(self, fd)
+    return not self._closed and (<WatchSet>self.watcher).remove(fd, False)
+
+
+def _remove_writer(LoopCore self not None, fd):
+    if self.ring is None:
+        return StockLoop._remove_writer(self, fd)
+    return not self._closed and (<WatchSet>self.watcher).remove(fd, True)
+
+
+cdef Handle add(LoopCore loop, fd, bint writing, callback, tuple args):
+    if loop._closed:
+        loop._check_closed()
+    return (<WatchSet>loop.watcher).add(fd, writing, callback, args)
+
+
+class RingSelector(selectors.BaseSelector):
+    """What asyncio's transports and tools see of the watches: a selector that cannot
+    select, since the loop hears of readiness by completions."""
+
+    def __init__(self, watch_set):
+        self._watch_set = watch_set
+
+    def get_map(self):
+        return {fd: watch.key for fd, watch in self._watch_set.watches.items()}
 
     def register(self, fileobj, events, data=None):
-        key = super().register(fileobj, events, data)
-        try:
-            refuse_files(key.fd)
-        except BaseException:
-            super().unregister(fileobj)
-            raise
-        watch = self._watches[key.fd] = Watch(self._loop, key.fd, data)
-        watch.start(events)
-        return key
+        raise RuntimeError("watches are added by add_reader() and add_writer()")
 
     def unregister(self, fileobj):
-        key = super().unregister(fileobj)
-        self._watches.pop(key.fd).stop()
-        return key
-
-    def modify(self, fileobj, events, data=None):
-        key = self.get_key(fileobj)._replace(events=events, data=data)
-        self._fd_to_key[key.fd] = key
-        self._watches[key.fd].change(events, data)
-        return key
+        raise RuntimeError("watches are removed by remove_reader() and remove_writer()")
 
     def select(self, timeout=None):
         raise RuntimeError("readiness is reported by the ring, not by select()")
 
-
-def refuse_files(fd):
-    """EPERM for files and directories, as epoll says; poll would call them ready."""
-    mode = os.fstat(fd).st_mode
-    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
-        raise PermissionError(EPERM, os.strerror(EPERM))
-    if stat.S_ISCHR(mode):
-        # A terminal will do, /dev/null will not: epoll itself knows.
-        with select.epoll(1) as judge:
-            judge.register(fd, 0)
+    def close(self):
+        self._watch_set.close()

@@ -7,14 +7,13 @@ import signal
 import threading
 from asyncio import constants
 
-from uring_loop import _compat, _sockops, backend as backends
+from uring_loop import _compat, _sockops, _watch, backend as backends
 from uring_loop._accept import AcceptOperation
 from uring_loop._datagram import DatagramTransport
 from uring_loop._loop import LoopCore
 from uring_loop._ring import check_taskrun
 from uring_loop._stream import StreamTransport
 from uring_loop._tls import SSLProtocol
-from uring_loop._watch import RingSelector
 from uring_loop.fallback import SelectorStreamTransport
 
 
@@ -50,7 +49,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
                 raise OSError(exc.errno, backends.explain(exc)) from None
             self.backend_reason = backends.fall_back(exc)
             return None
-        return RingSelector(self)
+        return _watch.RingSelector(_watch.WatchSet(self))
 
     # ---- what runs this loop
 
@@ -131,6 +130,12 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
     sock_connect = _sockops.sock_connect
     sock_accept = _sockops.sock_accept
     _sock_sendfile_native = _sockops._sock_sendfile_native
+    # ---- watches of descriptors
+
+    _add_reader = _watch._add_reader
+    _remove_reader = _watch._remove_reader
+    _add_writer = _watch._add_writer
+    _remove_writer = _watch._remove_writer
 
     # ---- hooks of the stdlib, on the ring
 

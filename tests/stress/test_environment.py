@@ -211,6 +211,24 @@ loop.close()
     assert words == ["ping"]
 
 
+@pytest.mark.skipif("io_uring" not in loops.under_test(), reason="about rings")
+def test_closing_the_inherited_loop_leaves_the_parents_watches():
+    words = children.run("""
+loop = new_loop()
+near, far = socket.socketpair()
+loop.add_reader(near, lambda: (print(near.recv(10).decode()), loop.stop()))
+if os.fork() == 0:
+    loop.remove_reader(near)
+    loop.close()
+    os._exit(0)
+assert os.wait()[1] == 0
+far.send(b"heard")
+loop.run_forever()
+loop.close()
+""", "io_uring")
+    assert words == ["heard"]
+
+
 BUSY = {
     "idle": "await asyncio.sleep(1000)",
     "busy": "while True: await asyncio.sleep(0)",
