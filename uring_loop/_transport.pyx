@@ -35,6 +35,10 @@ cdef int pass_on() except -1:
     return -1
 
 
+# What never is in flight: in the place of a receive that has ended for good.
+cdef Operation NOTHING = Operation()
+
+
 @cython.final
 cdef class ReadPoll(Operation):
     """One-shot poll for something to read."""
@@ -409,6 +413,10 @@ cdef class Transport:
         if self.finished and not self.socket_closed and not self.busy():
             self.socket_closed = True
             self.sock.close()
+            # Who drops the transport now frees it, without the garbage collector.
+            self.receive = NOTHING
+            self.bulk = None
+            self.flush = None
         return self.arm()
 
     cdef bint busy(self) noexcept:
