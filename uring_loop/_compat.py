@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import sys
 import threading
-from asyncio import events, format_helpers
+from asyncio import events, format_helpers, selector_events
 
 if sys.version_info >= (3, 13):
     def attach_to_server(server, transport):
@@ -65,6 +65,18 @@ else:
 SENDS_EMPTY_DATAGRAMS = sys.version_info >= (3, 13)
 DATAGRAM_HEADER_BYTES = 8 if SENDS_EMPTY_DATAGRAMS else 0
 
+def writable_types():
+    """What write() asks for, in this Python's words: a patch release changed them."""
+    write = selector_events._SelectorSocketTransport.write
+    said = "".join(text for text in write.__code__.co_consts if isinstance(text, str))
+    if "memoryview" in said:
+        return "a bytes, bytearray, or memoryview object"
+    return "a bytes-like object"
+
+
+# From 3.14 on, the handles of call_soon_threadsafe can be cancelled by any thread.
+ThreadSafeHandle = getattr(events, "_ThreadSafeHandle", None)
+
 # Hides a callback's arguments but in debug mode: came in a patch release of 3.12.
 if "debug" in inspect.signature(format_helpers._format_callback_source).parameters:
     def format_callback(loop, callback, args):
@@ -73,6 +85,19 @@ if "debug" in inspect.signature(format_helpers._format_callback_source).paramete
 else:
     def format_callback(loop, callback, args):
         return format_helpers._format_callback_source(callback, args)
+
+if sys.version_info >= (3, 14):
+    def has_other_child_watcher():
+        return False
+else:
+    def has_other_child_watcher():
+        """Has a program set a child watcher that is not one of asyncio's defaults?
+
+        `_watcher`, since get_child_watcher() would make one, and warns.
+        """
+        watcher = getattr(asyncio.get_event_loop_policy(), "_watcher", None)
+        return type(watcher) not in (
+            type(None), asyncio.ThreadedChildWatcher, asyncio.PidfdChildWatcher)
 
 # asyncio deprecates policies from 3.14 on and has none from 3.16 on. Its own classes
 # and functions warn from 3.14 on; what they are made of does not.

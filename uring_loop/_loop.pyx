@@ -26,6 +26,7 @@ import os
 from asyncio import base_events, format_helpers
 from heapq import heapify
 
+from uring_loop._compat import ThreadSafeHandle
 from uring_loop._handles cimport (
     Handle, TimerHandle, is_cancelled, pop_timer, push_timer, run_handle, when_at)
 from uring_loop._ring cimport BufferPool, Operation, Ring
@@ -196,12 +197,16 @@ cdef class LoopCore:
         return self.soon(callback, args, context)
 
     def call_soon_threadsafe(self, callback, *args, context=None):
-        cdef Handle handle
+        cdef object handle
         if self._closed:
             self._check_closed()
         if self.debug:
             self._check_callback(callback, "call_soon_threadsafe")
-        handle = self.soon(callback, args, context)
+        if ThreadSafeHandle is None:
+            handle = self.soon(callback, args, context)
+        else:
+            handle = ThreadSafeHandle(callback, args, self, context)
+            self.push_ready(handle)
         # A loop that is awake looks at its queue before it sleeps again.
         if self.sleeping:
             self._write_to_self()

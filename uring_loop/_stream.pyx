@@ -31,7 +31,7 @@ import socket
 from asyncio import constants, protocols, selector_events
 
 from uring_loop._backlog cimport Backlog, send_bytes
-from uring_loop._compat import join_lines
+from uring_loop._compat import join_lines, writable_types
 from uring_loop._loop cimport BULK_BYTES, LoopCore
 from uring_loop._ring cimport BufferPool, Operation, os_error
 from uring_loop._transport cimport ReadPoll, Transport, WritePoll, get_writable
@@ -63,6 +63,7 @@ cdef extern from "<poll.h>":
         POLLHUP
 
 logger = selector_events.logger
+cdef str WRITABLE_TYPES = writable_types()
 cdef str DATA_RECEIVED = "data_received"
 # No end of stream and no error waits behind the pending data.
 cdef enum:
@@ -409,7 +410,7 @@ cdef class StreamTransport(Transport):
                     data, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
             return
         if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise TypeError(f"data argument must be a bytes-like object, not "
+            raise TypeError(f"data argument must be {WRITABLE_TYPES}, not "
                             f"{type(data).__name__!r}")
         if not self.may_write(data):
             return

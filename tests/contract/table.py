@@ -1,9 +1,9 @@
 """The private names of asyncio that uring_loop leans on: the one table to edit.
 
 A signature is a string where every version agrees, else {version it begins with:
-signature}, None where the name does not exist. "async " stands before coroutine
-functions. test_contract.py also fails if our sources reach a private name that is
-missing here.
+signature}, None where the name does not exist, a tuple where patch releases of one
+version differ. "async " stands before coroutine functions. test_contract.py also fails
+if our sources reach a private name that is missing here.
 """
 
 SIGNATURES = {
@@ -62,7 +62,15 @@ SIGNATURES = {
     ),
     "base_events.BaseEventLoop.call_at": "(self, when, callback, *args, context=None)",
     "base_events.BaseEventLoop.create_future": "(self)",
-    "base_events.BaseEventLoop.create_task": "(self, coro, *, name=None, context=None)",
+    "base_events.BaseEventLoop.create_task": {
+        "3.11": "(self, coro, *, name=None, context=None)",
+        # The second since a patch release.
+        "3.13": (
+            "(self, coro, *, name=None, context=None)",
+            "(self, coro, *, name=None, context=None, **kwargs)",
+        ),
+        "3.14": "(self, coro, **kwargs)",
+    },
     "selector_events.BaseSelectorEventLoop._make_socket_transport": (
         "(self, sock, protocol, waiter=None, *, extra=None, server=None)"
     ),
@@ -221,6 +229,7 @@ FIELDS = {
     "_timer_cancelled_count": "3.11",
     "_transports": "3.11",
     "_unix_server_sockets": "3.13",
+    "_watcher": "3.14",
     "slow_callback_duration": "3.11",
 }
 
@@ -248,6 +257,8 @@ PRESENT = {
     "sslproto._SSLProtocolTransport": "3.11",
     "selector_events._SelectorSocketTransport": "3.11",
     "selector_events._SelectorDatagramTransport": "3.11",
+    "unix_events._UnixSubprocessTransport": "3.11",
+    "events._ThreadSafeHandle": "3.14",
     "events._set_event_loop_policy": "3.14",
     "unix_events._DefaultEventLoopPolicy": "3.14",
 }

@@ -60,7 +60,8 @@ def test_stdlib_has_this_signature(name):
         with pytest.raises(AttributeError):
             find(name)
     else:
-        assert signature(find(name)) == wanted
+        wanted = wanted if isinstance(wanted, tuple) else (wanted,)
+        assert signature(find(name)) in wanted
 
 
 @pytest.mark.parametrize("name", table.CONSTANTS)

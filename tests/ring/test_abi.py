@@ -67,6 +67,8 @@ def wanted():
         lines[f"size {struct}"] = f"SIZE({struct})"
         for field in fields:
             name = field.split("[")[0]
+            if re.match("resv|pad", name):
+                continue  # shrinks when a kernel finds a use for it; sizes tell
             lines[f"offset {struct}.{name}"] = f"FIELD({struct}, {name})"
             if not field.endswith("[]"):
                 lines[f"width {struct}.{name}"] = f"WIDTH({struct}, {name})"

@@ -10,7 +10,7 @@ import sys
 
 BACKENDS = ("io_uring", "selector")
 # One list for the allow-list's check; a new Python is added here first.
-VERSIONS = ("3.11", "3.12", "3.13")
+VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 
 # A single test that takes longer than this hangs: the slowest needs 3 s.
 TEST_LIMIT_SECONDS = 60
@@ -59,6 +59,8 @@ FILES = (
     File("test_waitfor", ONE),
     File("test_context", ONE),
     File("test_eager_task_factory", ONE, since=(3, 12)),
+    File("test_graph", ONE, since=(3, 14)),
+    File("test_free_threading", ONE, since=(3, 14)),
 )
 
 
