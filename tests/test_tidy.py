@@ -16,7 +16,7 @@ LAYERS = (
     ("_loop",),
     ("_transport",),
     ("_stream", "_watch", "_datagram", "_sockops", "_files", "_pipe", "_tls"),
-    ("_accept", "fallback"),
+    ("_accept", "fallback", "children"),
     ("loop",),
     ("running", "policy", "iothread", "guest", "files"),
     ("__init__", "__main__"),

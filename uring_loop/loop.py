@@ -7,7 +7,7 @@ import signal
 import threading
 from asyncio import constants
 
-from uring_loop import _compat, _sockops, _watch, backend as backends
+from uring_loop import _compat, _sockops, _watch, backend as backends, children
 from uring_loop._accept import AcceptOperation
 from uring_loop._datagram import DatagramTransport
 from uring_loop._loop import LoopCore
@@ -36,6 +36,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         options = check_options(taskrun, sq_entries)
         self.backend_reason = "available" if backend == "auto" else "asked for"
         self._listeners = {}
+        self._pidfds = set()
         selector = None
         if backend != "selector":
             selector = self._try_ring(options, required=backend == "io_uring")
@@ -116,6 +117,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
             super().close()
             return
         super().close()
+        children.forget(self)
         if self.ring is not None:
             self.close_ring()
 
@@ -165,6 +167,11 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
             ssl_shutdown_timeout=ssl_shutdown_timeout)
         self._make_socket_transport(rawsock, ssl_protocol, extra=extra, server=server)
         return ssl_protocol._app_transport
+
+    async def _make_subprocess_transport(self, *args, **kwargs):
+        if children.are_ours_to_watch():
+            return await children.start(self, *args, **kwargs)
+        return await super()._make_subprocess_transport(*args, **kwargs)
 
     def _start_serving(self, protocol_factory, sock, sslcontext=None, server=None,
                        backlog=100,
