@@ -16,7 +16,7 @@ LAYERS = (
     ("_loop",),
     ("_transport",),
     ("_stream", "_watch", "_datagram", "_sockops", "_files", "_pipe", "_tls"),
-    ("_accept", "fallback", "children"),
+    ("_accept", "fallback", "children", "names"),
     ("loop",),
     ("running", "policy", "iothread", "guest", "files"),
     ("__init__", "__main__"),

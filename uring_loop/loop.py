@@ -7,7 +7,8 @@ import signal
 import threading
 from asyncio import constants
 
-from uring_loop import _compat, _sockops, _watch, backend as backends, children
+from uring_loop import (
+    _compat, _sockops, _watch, backend as backends, children, names)
 from uring_loop._accept import AcceptOperation
 from uring_loop._datagram import DatagramTransport
 from uring_loop._loop import LoopCore
@@ -120,6 +121,11 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         children.forget(self)
         if self.ring is not None:
             self.close_ring()
+
+    # ---- without a thread where nobody need be asked
+
+    getaddrinfo = names.getaddrinfo
+    getnameinfo = names.getnameinfo
 
     # ---- a user's own sockets, on the ring
 
