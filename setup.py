@@ -9,7 +9,7 @@ from Cython.Build import cythonize  # noqa: E402 (the sentence above comes first
 from setuptools import Extension, setup  # noqa: E402
 
 MODULES = ("_ring", "_handles", "_loop", "_watch", "_backlog", "_address", "_transport",
-           "_stream", "_datagram", "_sockops", "_tls", "_accept")
+           "_stream", "_datagram", "_sockops", "_tls", "_accept", "_pipe")
 
 extensions = [
     Extension(

@@ -206,6 +206,9 @@ cdef class LoopCore:
             handle = self.soon(callback, args, context)
         else:
             handle = ThreadSafeHandle(callback, args, self, context)
+            if handle._source_traceback:
+                # Its own __init__, which would stand where the caller should.
+                del handle._source_traceback[-1]
             self.push_ready(handle)
         # A loop that is awake looks at its queue before it sleeps again.
         if self.sleeping:

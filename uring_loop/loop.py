@@ -12,6 +12,7 @@ from uring_loop import (
 from uring_loop._accept import AcceptOperation
 from uring_loop._datagram import DatagramTransport
 from uring_loop._loop import LoopCore
+from uring_loop._pipe import ReadPipeTransport, WritePipeTransport
 from uring_loop._ring import check_taskrun
 from uring_loop._stream import StreamTransport
 from uring_loop._tls import SSLProtocol
@@ -173,6 +174,12 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
             ssl_shutdown_timeout=ssl_shutdown_timeout)
         self._make_socket_transport(rawsock, ssl_protocol, extra=extra, server=server)
         return ssl_protocol._app_transport
+
+    def _make_read_pipe_transport(self, pipe, protocol, waiter=None, extra=None):
+        return ReadPipeTransport(self, pipe, protocol, waiter, extra)
+
+    def _make_write_pipe_transport(self, pipe, protocol, waiter=None, extra=None):
+        return WritePipeTransport(self, pipe, protocol, waiter, extra)
 
     async def _make_subprocess_transport(self, *args, **kwargs):
         if children.are_ours_to_watch():

@@ -1,0 +1,1 @@
+from uring_loop._loop cimport LoopCore
