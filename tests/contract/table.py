@@ -258,6 +258,7 @@ PRESENT = {
     "selector_events._SelectorSocketTransport": "3.11",
     "selector_events._SelectorDatagramTransport": "3.11",
     "unix_events._UnixReadPipeTransport._read_ready": "3.11",
+    "unix_events._UnixWritePipeTransport.write": "3.11",
     "unix_events._UnixWritePipeTransport._maybe_pause_protocol": "3.11",
     "unix_events._UnixWritePipeTransport._write_ready": "3.11",
     "unix_events._UnixSubprocessTransport": "3.11",

@@ -17,8 +17,11 @@
 #define URING_SYS_ENTER    __NR_io_uring_enter
 #define URING_SYS_REGISTER __NR_io_uring_register
 #include <sys/syscall.h>
+/* Newer ones clear an entry when they hand it out, not when it is filled. */
+#define BEFORE 0
 #else
 #include "uring.h"
+#define BEFORE 0xFF
 #endif
 
 #define CONSTANT(name) \
@@ -41,12 +44,12 @@ static void print_bytes(const char *what, const void *memory, size_t size)
 	putchar('\n');
 }
 
-/* Each helper gets an entry full of garbage; user_data, which none of them needs to
+/* Each helper of ours gets an entry full of garbage; user_data, which none of them needs to
  * write, is set afterwards. */
 #define PREP(name, ...) do {						\
 	struct io_uring_sqe sqe;					\
 									\
-	memset(&sqe, 0xFF, sizeof(sqe));				\
+	memset(&sqe, BEFORE, sizeof(sqe));				\
 	io_uring_prep_##name(__VA_ARGS__);				\
 	io_uring_sqe_set_data64(&sqe, 0xA1A2A3A4A5A6A7A8ULL);		\
 	print_bytes("prep " #name, &sqe, sizeof(sqe));			\
