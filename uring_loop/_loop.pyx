@@ -208,7 +208,7 @@ cdef class LoopCore:
             handle = ThreadSafeHandle(callback, args, self, context)
             if handle._source_traceback:
                 # Its own __init__, which would stand where the caller should.
-                del handle._source_traceback[-1]
+                handle._source_traceback.pop()
             self.push_ready(handle)
         # A loop that is awake looks at its queue before it sleeps again.
         if self.sleeping:
