@@ -44,8 +44,8 @@ static void print_bytes(const char *what, const void *memory, size_t size)
 	putchar('\n');
 }
 
-/* Each helper of ours gets an entry full of garbage; user_data, which none of them needs to
- * write, is set afterwards. */
+/* Each helper of ours gets an entry full of garbage; user_data, which none of them
+ * needs to write, is set afterwards. */
 #define PREP(name, ...) do {						\
 	struct io_uring_sqe sqe;					\
 									\
