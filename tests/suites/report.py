@@ -1,0 +1,81 @@
+"""Writes docs/compatibility-suites.md from the stored results."""
+
+from .prepare import ROOT
+
+PAGE = ROOT / "docs" / "compatibility-suites.md"
+HEAD = """# Other projects' test-suites
+
+Written by `python -m tests.suites --store`; change `tests/suites/projects.toml`, not
+this page. Each suite ran on asyncio's own loop and on uring_loop, put in as the loop
+that asyncio gives to everybody, and was compared test by test. A test that failed on
+ours was run again; what passed then, or fails on asyncio as well when it is run alone,
+depends on time or on other tests and is counted as unsteady.
+
+| project | tests | passed: asyncio | io_uring | selector | failed on asyncio, too | \
+only on ours | unsteady |
+| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |
+"""
+
+
+def write(results, known):
+    rows = [row(known[name], result) for name, result in results.items()]
+    parts = [HEAD + "\n".join(rows), *sections(results, known), machine(results)]
+    PAGE.write_text("\n\n".join(parts) + "\n", "utf-8")
+
+
+def row(project, result):
+    counts = result["counts"]
+    passed = [str(counts[loop]["passed"]) if loop in counts else "not run"
+              for loop in ("asyncio", "io_uring", "selector")]
+    cells = [
+        f"{project.name} {result['version']}",
+        project.about or "all",
+        *passed,
+        str(len(result["also_on_asyncio"])),
+        str(len(tests_of(result["only_ours"]))),
+        str(len(tests_of(result["unsteady"]))),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def tests_of(by_loop):
+    """The tests of all backends together, each once."""
+    return {test for tests in by_loop.values() for test in tests}
+
+
+def sections(results, known):
+    """What differs and why, and what fails on both; only where there is something."""
+    found = []
+    for name, result in results.items():
+        lines = differing(known[name], result) + everywhere(result)
+        if lines:
+            found.append("\n".join([f"## {name}", "", *lines]))
+    return found
+
+
+def differing(project, result):
+    lines = []
+    for test in sorted(tests_of(result["only_ours"])):
+        loops = [loop for loop, tests in result["only_ours"].items() if test in tests]
+        reason = result["only_ours"][loops[0]][test]
+        why = project.why(test) or f"not explained yet: `{reason}`"
+        lines.append(f"- only on ours ({', '.join(loops)}): `{test}`: {why}")
+    unsteady = sorted(tests_of(result["unsteady"]))
+    return lines + [f"- unsteady: `{test}`" for test in unsteady]
+
+
+def everywhere(result):
+    tests = result["also_on_asyncio"]
+    if not tests:
+        return []
+    files = {}
+    for test in tests:
+        file = test.partition("::")[0]
+        files[file] = files.get(file, 0) + 1
+    told = ", ".join(f"`{file}` {count}" for file, count in sorted(files.items()))
+    return [f"- failed on asyncio, too: {told}"]
+
+
+def machine(results):
+    seen = {f"CPython {r['python']}, Linux {r['kernel']}" for r in results.values()}
+    return f"Seen on {'; '.join(sorted(seen))}."
