@@ -11,12 +11,16 @@ import tempfile
 import time
 
 START_SECONDS = 30
-POSTGRES_PROGRAMS = ("pg_ctl", "postgres", "pg_basebackup")
+POSTGRES_PROGRAMS = ("pg_ctl", "postgres", "pg_basebackup", "pg_resetwal")
 DEBIAN = "/usr/lib/postgresql"
 # PostgreSQL refuses to run as root, and asyncpg makes its data folder as whoever runs
-# the suite: give the folder to PostgreSQL's user first, then become that user.
+# the suite: give that folder to PostgreSQL's user, then become this user. The folder
+# is what follows -D: other arguments name folders, too, such as that of the sockets.
 AS_POSTGRES = """#!/bin/sh
-for word; do [ -d "$word" ] && chown -R postgres "$word"; done
+for word; do
+    [ "$before" = -D ] && [ -O "$word" ] && chown -R postgres "$word"
+    before=$word
+done
 exec setpriv --reuid=postgres --regid=postgres --clear-groups {program} "$@"
 """
 
