@@ -217,3 +217,25 @@ async def test_small_and_bulk_messages_mixed(loop, trace, kind):
     transport.close()
     await protocol.happens("connection_lost")
     peer.close()
+
+
+@both_families
+@parity
+async def test_a_transport_takes_attributes_and_patched_methods(loop, trace, family):
+    protocol = Recorder(trace.lane("client"))
+    transport, peer = await wired(loop, family, protocol)
+    with peer:
+        trace("paused", transport._paused)
+        transport.pause_reading()
+        trace("paused", transport._paused)
+        transport.resume_reading()
+        transport.color = "green"
+        trace("attribute", transport.color, vars(transport)["color"])
+        transport.write = lambda data: trace("instead of write", data)
+        transport.write(b"unsent")
+        del transport.write, transport.color
+        trace("gone", hasattr(transport, "color"))
+        transport.write(b"sent")
+        transport.close()
+        await protocol.happens("connection_lost")
+        trace("peer got", await in_thread(loop, read_to_end, peer))
