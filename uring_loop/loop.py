@@ -15,7 +15,7 @@ from uring_loop._ring import check_taskrun
 from uring_loop._stream import StreamTransport
 from uring_loop._tls import SSLProtocol
 from uring_loop._watch import RingSelector
-from uring_loop.fallback import SelectorStreamTransport
+from uring_loop.fallback import SelectorStreamTransport, does_more
 
 
 class Loop(LoopCore, asyncio.SelectorEventLoop):
@@ -137,7 +137,9 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
     def _make_socket_transport(self, sock, protocol, waiter=None, *, extra=None,
                                server=None):
         _compat.refuse_second_transport(self, sock)
-        kind = SelectorStreamTransport if self.ring is None else StreamTransport
+        kind = StreamTransport
+        if self.ring is None or does_more(sock):
+            kind = SelectorStreamTransport
         return kind(self, sock, protocol, waiter, extra, server)
 
     def _make_datagram_transport(self, sock, protocol, address=None, waiter=None,

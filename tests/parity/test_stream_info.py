@@ -239,3 +239,31 @@ async def test_a_transport_takes_attributes_and_patched_methods(loop, trace, fam
         transport.close()
         await protocol.happens("connection_lost")
         trace("peer got", await in_thread(loop, read_to_end, peer))
+
+
+@both_kinds
+@parity
+async def test_a_socket_with_methods_of_its_own_has_them_called(loop, trace, kind):
+    class Shouting(socket.socket):
+        def recv(self, size):
+            return super().recv(size).upper()
+
+        def recv_into(self, buffer):
+            received = super().recv(len(buffer)).upper()
+            memoryview(buffer)[: len(received)] = received
+            return len(received)
+
+        def send(self, data):
+            return super().send(bytes(data).upper())
+
+    near, peer = socket.socketpair()
+    loud = Shouting(fileno=near.detach())
+    with peer, loud:
+        protocol = kind(trace.lane("client"))
+        await loop.create_unix_connection(lambda: protocol, sock=loud)
+        peer.send(b"hello")
+        await protocol.receives(5)
+        protocol.transport.write(b"to you")
+        protocol.transport.close()
+        await protocol.happens("connection_lost")
+        trace("peer got", await in_thread(loop, read_to_end, peer))
