@@ -16,9 +16,13 @@ DEBIAN = "/usr/lib/postgresql"
 # PostgreSQL refuses to run as root, and asyncpg makes its data folder as whoever runs
 # the suite: give that folder to PostgreSQL's user, then become this user. The folder
 # is what follows -D: other arguments name folders, too, such as that of the sockets.
+# The key of its TLS must belong to root or itself, and be readable.
 AS_POSTGRES = """#!/bin/sh
 for word; do
     [ "$before" = -D ] && [ -O "$word" ] && chown -R postgres "$word"
+    case $word in ssl_key_file=*)
+        chgrp postgres "${{word#*=}}" && chmod 640 "${{word#*=}}" ;;
+    esac
     before=$word
 done
 exec setpriv --reuid=postgres --regid=postgres --clear-groups {program} "$@"

@@ -20,9 +20,10 @@ def put_in(loop_class):
                 selector.close()
             super().__init__()
 
-    # Some tests look for the name of asyncio's class in a text.
-    LoopUnderTest.__name__ = LoopUnderTest.__qualname__ = loop_class.__name__
-    LoopUnderTest.__module__ = loop_class.__module__
+    # Some tests ask for the name of the loop's class, and expect asyncio's.
+    stock = unix_events._UnixSelectorEventLoop
+    for name in ("__name__", "__qualname__", "__module__"):
+        setattr(LoopUnderTest, name, getattr(stock, name))
     for module in (asyncio, unix_events):
         for name in ("SelectorEventLoop", "EventLoop", "_UnixSelectorEventLoop"):
             if hasattr(module, name):
