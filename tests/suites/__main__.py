@@ -9,7 +9,6 @@ import time
 
 from . import harness, judge, prepare, projects, report, servers
 
-RESULTS = pathlib.Path(__file__).with_name("results.json")
 WORK = prepare.ROOT / "build" / "suites"
 
 
@@ -29,7 +28,7 @@ def main():
             print(f"{name}: not run: {exc}", flush=True)
             bad += 1
     if options.store or options.page:
-        report.write(json.loads(RESULTS.read_text("utf-8")), known)
+        report.write()
     sys.exit(1 if bad else 0)
 
 
@@ -84,7 +83,8 @@ def run_suite(suite, project, loop, options):
 
 
 def store(project, runs, verdicts):
-    results = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
+    path = report.RESULTS
+    results = json.loads(path.read_text("utf-8")) if path.exists() else {}
     stock = runs[0]
     results[project.name] = {
         "version": project.version,
@@ -99,7 +99,7 @@ def store(project, runs, verdicts):
         "unsteady": {verdict.loop: verdict.unsteady for verdict in verdicts},
     }
     text = json.dumps(dict(sorted(results.items())), indent=1)
-    RESULTS.write_text(text + "\n", "utf-8")
+    path.write_text(text + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ class Verdict:
 def compare(suite, stock, run):
     """Repeat what failed on ours only, to tell a bug from chance."""
     verdict = Verdict(run.loop)
-    suspects = sorted(run.ids(*BAD) & stock.ids("passed"))
+    suspects = sorted(run.ids(*BAD, "skipped") & stock.ids("passed"))
     missing = sorted(stock.ids("passed") - set(run.tests))
     remaining = set(suspects)
     for _ in range(REPEATS):
@@ -31,7 +31,7 @@ def compare(suite, stock, run):
     # Alone it may fail on asyncio, too: a test that leans on the ones before it.
     if remaining:
         alone = suite.run("asyncio", sorted(remaining))
-        leaning = remaining & alone.ids(*BAD)
+        leaning = remaining - alone.ids("passed")
         verdict.unsteady += sorted(leaning)
         remaining -= leaning
     verdict.unsteady += [test for test in suspects if test not in remaining]

@@ -1,7 +1,13 @@
 """Writes docs/compatibility-suites.md from the stored results."""
 
+import json
+import pathlib
+
+from . import projects
 from .prepare import ROOT
 
+RESULTS = pathlib.Path(__file__).with_name("results.json")
+LOAD = RESULTS.with_name("load") / "results.json"
 PAGE = ROOT / "docs" / "compatibility-suites.md"
 HEAD = """# Other projects' test-suites
 
@@ -17,9 +23,25 @@ only on ours | unsteady |
 """
 
 
-def write(results, known):
+UNDER_LOAD = """## Programs under load
+
+Written by `python -m tests.suites.load --store`. Servers under wrk with 64 connections,
+half of the time with short answers and half with streamed ones; clients with many tasks.
+A run fails on any error and on memory or descriptors that grow once it is warm; the
+numbers are the most in the halves of what follows.
+
+| program | backend | what was seen |
+| --- | --- | --- |
+"""
+
+
+def write():
+    """The page of all that is stored."""
+    known = projects.load()
+    results = json.loads(RESULTS.read_text("utf-8"))
+    results = {name: results[name] for name in known if name in results}
     rows = [row(known[name], result) for name, result in results.items()]
-    parts = [HEAD + "\n".join(rows), *sections(results, known), machine(results)]
+    parts = [HEAD + "\n".join(rows), *sections(results, known), under_load(), machine(results)]
     PAGE.write_text("\n\n".join(parts) + "\n", "utf-8")
 
 
@@ -74,6 +96,13 @@ def everywhere(result):
         files[file] = files.get(file, 0) + 1
     told = ", ".join(f"`{file}` {count}" for file, count in sorted(files.items()))
     return [f"- failed on asyncio, too: {told}"]
+
+
+def under_load():
+    results = json.loads(LOAD.read_text("utf-8")) if LOAD.exists() else {}
+    rows = [f"| {name} | {loop} | {told} |"
+            for name, by_loop in results.items() for loop, told in by_loop.items()]
+    return UNDER_LOAD + "\n".join(rows)
 
 
 def machine(results):

@@ -11,6 +11,7 @@ import tempfile
 import time
 
 START_SECONDS = 30
+REDIS_PORT = 6379
 POSTGRES_PROGRAMS = ("pg_ctl", "postgres", "pg_basebackup", "pg_resetwal")
 DEBIAN = "/usr/lib/postgresql"
 # PostgreSQL refuses to run as root, and asyncpg makes its data folder as whoever runs
@@ -49,7 +50,8 @@ def nothing():
 @contextlib.contextmanager
 def redis():
     program = found("redis-server", "redis-server")
-    port = free_port()
+    # Some tests ask the usual port whatever they are told.
+    port = free_port(REDIS_PORT)
     with tempfile.TemporaryDirectory() as folder:
         options = f"--port {port} --bind 127.0.0.1 --enable-debug-command yes"
         command = [program, *options.split(), "--save", "", "--dir", folder]
@@ -119,9 +121,13 @@ def found(program, package):
     return path
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return sock.getsockname()[1]
+def free_port(wanted=0):
+    """The port wanted, if nobody has it, or any other."""
+    try:
+        with socket.create_server(("127.0.0.1", wanted)) as sock:
+            return sock.getsockname()[1]
+    except OSError:
+        return free_port()
 
 
 def wait_for(port, process):

@@ -30,8 +30,8 @@ class Report:
 
     def pytest_runtest_logreport(self, report):
         outcome = report.outcome
-        if outcome == "failed":
-            self.reason += report.longreprtext[-REASON_CHARACTERS:]
+        if outcome != "passed":
+            self.reason += str(report.longrepr)[-REASON_CHARACTERS:]
         self.outcomes.setdefault(report.nodeid, set()).add(outcome)
 
     def pytest_runtest_logfinish(self, nodeid):

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -11,7 +12,7 @@ import tempfile
 
 import trustme
 
-from .. import prepare, projects, servers
+from .. import prepare, projects, report, servers
 from .watched import Child, Failed
 
 HTTP = ("uvicorn", "hypercorn", "aiohttp")
@@ -37,7 +38,17 @@ def main():
                 told = f"FAILED: {exc}"
                 bad += 1
             print(f"{name:11} {loop:9} {told}", flush=True)
+            if options.store:
+                store(name, loop, f"{options.seconds:.0f} s: {told}")
+    if options.store:
+        report.write()
     sys.exit(1 if bad else 0)
+
+
+def store(name, loop, told):
+    results = json.loads(report.LOAD.read_text("utf-8")) if report.LOAD.exists() else {}
+    results.setdefault(name, {})[loop] = told
+    report.LOAD.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
 
 
 def parse_arguments():
@@ -46,6 +57,7 @@ def parse_arguments():
     parser.add_argument("names", nargs="*", help=f"of: {', '.join(NAMES)}")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--loops", nargs="+", default=LOOPS[:2], choices=LOOPS)
+    parser.add_argument("--store", action="store_true", help="as in tests.suites")
     parser.add_argument("--work", type=pathlib.Path, default=WORK)
     return parser.parse_args()
 
