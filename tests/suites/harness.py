@@ -51,6 +51,7 @@ class Suite:
         kept = {k: v for k, v in os.environ.items() if k not in UNWANTED}
         self.env = {**kept, **env}
         self.env["PATH"] = f"{python.parent}:{self.env['PATH']}"
+        self.env["SUITES_QUIET"] = " ".join(project.quiet)
         self.paths = [str(INSIDE)]
         if project.standins:
             self.paths.append(str(STANDINS))

@@ -32,6 +32,7 @@ class Project:
     drop: tuple = ()  # folders that would hide the installed package
     install: tuple = ()  # what the tests need beside the project
     server: str = ""  # which one has to run
+    quiet: tuple = ()  # loggers that the project's own runner silences
     standins: bool = False  # our `uvloop` instead of the real one
     sources_only: bool = False  # the project itself is not installed
     known: tuple = ()

@@ -1,11 +1,13 @@
 """pytest plugin: writes down when each test starts and how it ended.
 
 One JSON object a line, written as things happen, so that a crash or a hang still names
-its test. SUITES_REPORT names the file; SUITES_SKIP one with the tests not to run again.
+its test. SUITES_REPORT names the file; SUITES_SKIP one with the tests not to run again;
+SUITES_QUIET names loggers.
 """
 
 import asyncio
 import json
+import logging
 import os
 
 import pytest
@@ -52,6 +54,8 @@ def pytest_configure(config):
     loop = asyncio.SelectorEventLoop()
     report.line(kind="loop", backend=getattr(loop, "backend", "asyncio"))
     loop.close()
+    for name in os.environ.get("SUITES_QUIET", "").split():
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     config.pluginmanager.register(report, "suites-report")
 
 
