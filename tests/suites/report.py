@@ -25,10 +25,10 @@ only on ours | unsteady |
 
 UNDER_LOAD = """## Programs under load
 
-Written by `python -m tests.suites.load --store`. Servers under wrk with 64 connections,
-half of the time with short answers and half with streamed ones; clients with many tasks.
-A run fails on any error and on memory or descriptors that grow once it is warm; the
-numbers are the most in the halves of what follows.
+Written by `python -m tests.suites.load --store`. Servers are under wrk with 64
+connections, half of the time with short answers and half with streamed ones; clients
+have many tasks. A run fails on any error, and on memory or descriptors that grow once it
+is warm; the numbers are the most in the two halves of what follows.
 
 | program | backend | what was seen |
 | --- | --- | --- |
@@ -41,7 +41,8 @@ def write():
     results = json.loads(RESULTS.read_text("utf-8"))
     results = {name: results[name] for name in known if name in results}
     rows = [row(known[name], result) for name, result in results.items()]
-    parts = [HEAD + "\n".join(rows), *sections(results, known), under_load(), machine(results)]
+    parts = [HEAD + "\n".join(rows), *sections(results, known), under_load()]
+    parts.append(machine(results))
     PAGE.write_text("\n\n".join(parts) + "\n", "utf-8")
 
 

@@ -70,7 +70,9 @@ async def websockets(port, more):
     async def one(number):
         done = 0
         while more():
-            async with connect(f"ws://127.0.0.1:{port}", max_size=None) as connection:
+            async with connect(
+                f"ws://127.0.0.1:{port}", max_size=None, compression=None
+            ) as connection:
                 for size in (1, 200, 3000, 20_000):
                     await connection.send(PAYLOAD[:size])
                     check(await connection.recv() == PAYLOAD[:size])
