@@ -4,6 +4,9 @@ to. It is used on the selector backend, and for sockets that do more than the ke
 import socket
 from asyncio import selector_events
 
+# What asyncio's transports call, and a ring does itself.
+METHODS = ("recv", "recv_into", "recvfrom", "send", "sendto", "sendmsg")
+
 
 class SelectorStreamTransport(selector_events._SelectorSocketTransport):
     """asyncio's transport, but memory given to write() is the caller's again.
@@ -25,7 +28,7 @@ def does_more(sock):
     kind = type(sock)
     return kind is not socket.socket and any(
         getattr(kind, name, None) is not getattr(socket.socket, name)
-        for name in ("recv", "recv_into", "send", "sendmsg"))
+        for name in METHODS)
 
 
 def own(data):

@@ -144,7 +144,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
 
     def _make_datagram_transport(self, sock, protocol, address=None, waiter=None,
                                  extra=None):
-        if self.ring is None:
+        if self.ring is None or does_more(sock):
             return super()._make_datagram_transport(
                 sock, protocol, address, waiter, extra)
         _compat.refuse_second_transport(self, sock)

@@ -27,8 +27,8 @@ UNDER_LOAD = """## Programs under load
 
 Written by `python -m tests.suites.load --store`. Servers are under wrk with 64
 connections, half of the time with short answers and half with streamed ones; clients
-have many tasks. A run fails on any error, and on memory or descriptors that grow once it
-is warm; the numbers are the most in the two halves of what follows.
+have many tasks. A run fails on any error, and on memory or descriptors that grow once
+it is warm; the numbers are the most in the two halves of what follows.
 
 | program | backend | what was seen |
 | --- | --- | --- |
