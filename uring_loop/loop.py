@@ -119,6 +119,8 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         super().close()
         if self.ring is not None:
             self.close_ring()
+        # Their sockets end here if nobody else has them, and free their ports.
+        self._listeners.clear()
 
     # ---- a user's own sockets, on the ring
 
