@@ -309,6 +309,22 @@ static inline bool uring_pop(struct io_uring *ring, struct io_uring_cqe *out)
 	return true;
 }
 
+/* Is the last completion of this request among those that wait to be popped? */
+static inline bool uring_has_ended(const struct io_uring *ring, uint64_t user_data)
+{
+	unsigned head = *ring->cq.khead;
+	/* Acquire: the entries are read only after the tail that covers them. */
+	unsigned tail = __atomic_load_n(ring->cq.ktail, __ATOMIC_ACQUIRE);
+	const struct io_uring_cqe *cqe;
+
+	for (; head != tail; head++) {
+		cqe = &ring->cq.cqes[head & ring->cq.ring_mask];
+		if (cqe->user_data == user_data && !(cqe->flags & IORING_CQE_F_MORE))
+			return true;
+	}
+	return false;
+}
+
 /* Would an enter find work? Completions to reap, deferred work that only an enter
  * runs (TASKRUN), completions parked outside a full queue (OVERFLOW), or entries not
  * yet submitted. Costs two loads; QEMU's fdmon_io_uring_need_wait() is the model.

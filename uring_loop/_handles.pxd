@@ -11,7 +11,9 @@ cdef class Handle:
 
 
 cdef class TimerHandle(Handle):
-    cdef public double _when
+    cdef double due_at
+    # What call_at() was given if it was no float: shown as it came.
+    cdef object given
     cdef public bint _scheduled
 
 

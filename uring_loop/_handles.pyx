@@ -63,6 +63,15 @@ cdef class TimerHandle(Handle):
     def __class__(self):
         return events.TimerHandle
 
+    @property
+    def _when(self):
+        return self.due_at if self.given is None else self.given
+
+    @_when.setter
+    def _when(self, when):
+        self.due_at = when
+        self.given = None if type(when) is float else when
+
     def when(self):
         return self._when
 
@@ -161,7 +170,7 @@ cdef double when_at(list heap, Py_ssize_t i) except? -1:
     the list is `loop._scheduled`, and anybody can add to it."""
     cdef object handle = <object>PyList_GET_ITEM(heap, i)
     if isinstance(handle, TimerHandle):
-        return (<TimerHandle>handle)._when
+        return (<TimerHandle>handle).due_at
     return handle._when
 
 

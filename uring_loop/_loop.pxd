@@ -60,6 +60,7 @@ cdef class LoopCore:
     cdef int step(self) except -1
     cdef int wait_on_ring(self) except -1
     cdef int wait_on_selector(self) except -1
+    cdef int look_for_clock(self) except -1
     cdef double now(self) except? -1
     cdef int64_t timeout_ns(self) except -2
     cdef int sweep_timers(self) except -1

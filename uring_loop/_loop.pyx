@@ -15,7 +15,9 @@ queued for the next run.
 """
 
 cimport cython
+from cpython.float cimport PyFloat_CheckExact
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.object cimport PyObject
 from libc.errno cimport EEXIST
 from libc.math cimport ceil
 from libc.stdint cimport int64_t, uint64_t
@@ -35,6 +37,8 @@ from uring_loop._uapi cimport ECANCELED, io_uring_prep_read, io_uring_sqe
 cdef extern from "Python.h":
     object PyContext_CopyCurrent()
     void PyErr_CheckSignals() except *
+    int PyObject_GenericSetAttr(
+        PyObject *self, PyObject *name, PyObject *value) except -1
 
 cdef extern from "<time.h>" nogil:
     struct timespec:
@@ -242,8 +246,10 @@ cdef class LoopCore:
             self._check_thread()
             self._check_callback(callback, "call_at")
         handle = TimerHandle.__new__(TimerHandle)
-        handle._when = when
-        if handle._when != handle._when:
+        handle.due_at = when
+        if not PyFloat_CheckExact(when):
+            handle.given = when
+        if handle.due_at != handle.due_at:
             raise ValueError("a timer cannot wait for NaN")
         handle._callback = callback
         handle._args = args
@@ -280,8 +286,7 @@ cdef class LoopCore:
 
     def run_steps(self):
         """Iterate until stop(); the thread that calls this owns the ring."""
-        # A subclass or a test may bring another clock.
-        self.other_clock = getattr(self.time, "__func__", None) is not OWN_TIME
+        self.look_for_clock()
         if self.ring is not None:
             self.bind_to_thread()
         if self.due:
@@ -365,6 +370,22 @@ cdef class LoopCore:
             self.sleeping = False
         self._process_events(reported)
         return 0
+
+    cdef int look_for_clock(self) except -1:
+        """A subclass or a test may bring another clock."""
+        self.other_clock = getattr(self.time, "__func__", None) is not OWN_TIME
+        return 0
+
+    def __setattr__(self, name, value):
+        PyObject_GenericSetAttr(
+            <PyObject *>self, <PyObject *>name, <PyObject *>value)
+        if name == "time":
+            self.look_for_clock()
+
+    def __delattr__(self, name):
+        PyObject_GenericSetAttr(<PyObject *>self, <PyObject *>name, NULL)
+        if name == "time":
+            self.look_for_clock()
 
     cdef double now(self) except? -1:
         return self.time() if self.other_clock else monotonic()

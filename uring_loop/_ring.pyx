@@ -498,6 +498,14 @@ cdef class Ring:
         return (not self.closed and not self.is_forked()
                 and io_uring_cq_has_overflow(&self.ring))
 
+    cdef bint holds(self, Operation op) noexcept:
+        """Has the kernel not posted the operation's last completion yet?"""
+        # Loads only: cannot raise.
+        return (op is not None and op.in_flight
+                and (self.closed or self.is_forked()
+                     or not uring_has_ended(
+                         &self.ring, <uint64_t><uintptr_t><void *>op)))
+
     @property
     def completions_count(self):
         """Completions that wait to be reaped."""

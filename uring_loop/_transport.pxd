@@ -23,6 +23,8 @@ cdef class Transport:
     cdef object socket_for_users
     cdef object given
     cdef object __weakref__
+    # Made with the first attribute that somebody adds; methods can be patched, too.
+    cdef dict __dict__
     cdef int fd
     # Not 0: connection_lost is scheduled or done; then it counts writes in vain.
     cdef Py_ssize_t conn_lost

@@ -1,6 +1,11 @@
-"""The stream transport where there is no ring: asyncio's own, made safe to write to."""
+"""The stream transport where the ring cannot serve: asyncio's own, made safe to write
+to. It is used on the selector backend, and for sockets that do more than the kernel."""
 
+import socket
 from asyncio import selector_events
+
+# What asyncio's transports call, and a ring does itself.
+METHODS = ("recv", "recv_into", "recvfrom", "send", "sendto", "sendmsg")
 
 
 class SelectorStreamTransport(selector_events._SelectorSocketTransport):
@@ -15,6 +20,15 @@ class SelectorStreamTransport(selector_events._SelectorSocketTransport):
 
     def writelines(self, list_of_data):
         super().writelines(list_of_data and [own(data) for data in list_of_data])
+
+
+def does_more(sock):
+    """Has a subclass of socket its own idea of receiving or sending? asyncio calls its
+    methods; a ring would go past them."""
+    kind = type(sock)
+    return kind is not socket.socket and any(
+        getattr(kind, name, None) is not getattr(socket.socket, name)
+        for name in METHODS)
 
 
 def own(data):

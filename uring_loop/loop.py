@@ -16,7 +16,7 @@ from uring_loop._pipe import ReadPipeTransport, WritePipeTransport
 from uring_loop._ring import check_taskrun
 from uring_loop._stream import StreamTransport
 from uring_loop._tls import SSLProtocol
-from uring_loop.fallback import SelectorStreamTransport
+from uring_loop.fallback import SelectorStreamTransport, does_more
 
 
 class Loop(LoopCore, asyncio.SelectorEventLoop):
@@ -122,6 +122,8 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         children.forget(self)
         if self.ring is not None:
             self.close_ring()
+        # Their sockets end here if nobody else has them, and free their ports.
+        self._listeners.clear()
 
     # ---- without a thread where nobody need be asked
 
@@ -151,12 +153,14 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
     def _make_socket_transport(self, sock, protocol, waiter=None, *, extra=None,
                                server=None):
         _compat.refuse_second_transport(self, sock)
-        kind = SelectorStreamTransport if self.ring is None else StreamTransport
+        kind = StreamTransport
+        if self.ring is None or does_more(sock):
+            kind = SelectorStreamTransport
         return kind(self, sock, protocol, waiter, extra, server)
 
     def _make_datagram_transport(self, sock, protocol, address=None, waiter=None,
                                  extra=None):
-        if self.ring is None:
+        if self.ring is None or does_more(sock):
             return super()._make_datagram_transport(
                 sock, protocol, address, waiter, extra)
         _compat.refuse_second_transport(self, sock)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from .endpoints import Recorder, connected_sockets, connecting, serving, settle
+from .endpoints import Recorder, connected_sockets, connecting, serving, settle, wired
 from .framework import parity
 
 since_3_12 = pytest.mark.skipif(sys.version_info < (3, 12), reason="came with 3.12")
@@ -164,6 +164,33 @@ async def test_a_given_socket_is_used(loop, trace):
         await protocol.happens("connection_lost")
         trace("fileno after the end", near.fileno())
         far.close()
+
+
+@parity
+async def test_a_given_socket_is_closed_when_the_connector_is_cancelled(loop, trace):
+    for family in ("tcp", "unix"):
+        near, far = connected_sockets(family)
+        connect = (loop.create_connection if family == "tcp"
+                   else loop.create_unix_connection)
+        task = loop.create_task(connect(asyncio.Protocol, sock=near))
+        await asyncio.sleep(0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        trace("fileno as soon as that is known", near.fileno())
+        far.close()
+
+
+@parity
+async def test_who_comes_behind_connection_lost_finds_the_socket_closed(loop, trace):
+    for family in ("tcp", "unix"):
+        for end in ("close", "abort"):
+            transport, far = await wired(loop, family, asyncio.Protocol())
+            sock = transport.get_extra_info("socket")
+            getattr(transport, end)()
+            loop.call_soon(lambda: trace(end, sock.fileno()))
+            await settle(loop)
+            far.close()
 
 
 @parity

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import stat
 import sys
 import tempfile
+import warnings
 
 import pytest
 
@@ -333,3 +335,16 @@ def test_a_server_of_a_closed_loop(loop, trace):
     coroutine = loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
     trace.call("another", loop.run_until_complete, coroutine)
     coroutine.close()
+
+
+@parity
+def test_a_listener_that_nobody_closed_ends_with_its_loop(loop, trace):
+    server = loop.run_until_complete(
+        loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
+    )
+    address = server.sockets[0].getsockname()
+    del server
+    with warnings.catch_warnings(), socket.socket() as client:
+        warnings.simplefilter("ignore", ResourceWarning)
+        loop.close()
+        trace("connect", errno.errorcode[client.connect_ex(address)])

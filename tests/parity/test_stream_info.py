@@ -217,3 +217,53 @@ async def test_small_and_bulk_messages_mixed(loop, trace, kind):
     transport.close()
     await protocol.happens("connection_lost")
     peer.close()
+
+
+@both_families
+@parity
+async def test_a_transport_takes_attributes_and_patched_methods(loop, trace, family):
+    protocol = Recorder(trace.lane("client"))
+    transport, peer = await wired(loop, family, protocol)
+    with peer:
+        trace("paused", transport._paused)
+        transport.pause_reading()
+        trace("paused", transport._paused)
+        transport.resume_reading()
+        transport.color = "green"
+        trace("attribute", transport.color, vars(transport)["color"])
+        transport.write = lambda data: trace("instead of write", data)
+        transport.write(b"unsent")
+        del transport.write, transport.color
+        trace("gone", hasattr(transport, "color"))
+        transport.write(b"sent")
+        transport.close()
+        await protocol.happens("connection_lost")
+        trace("peer got", await in_thread(loop, read_to_end, peer))
+
+
+@both_kinds
+@parity
+async def test_a_socket_with_methods_of_its_own_has_them_called(loop, trace, kind):
+    class Shouting(socket.socket):
+        def recv(self, size):
+            return super().recv(size).upper()
+
+        def recv_into(self, buffer):
+            received = super().recv(len(buffer)).upper()
+            memoryview(buffer)[: len(received)] = received
+            return len(received)
+
+        def send(self, data):
+            return super().send(bytes(data).upper())
+
+    near, peer = socket.socketpair()
+    loud = Shouting(fileno=near.detach())
+    with peer, loud:
+        protocol = kind(trace.lane("client"))
+        await loop.create_unix_connection(lambda: protocol, sock=loud)
+        peer.send(b"hello")
+        await protocol.receives(5)
+        protocol.transport.write(b"to you")
+        protocol.transport.close()
+        await protocol.happens("connection_lost")
+        trace("peer got", await in_thread(loop, read_to_end, peer))

@@ -1,6 +1,8 @@
 """call_later and call_at: order, cancelling, arguments, and never too early."""
 
+import fractions
 import time
+import unittest.mock
 
 from .framework import parity, promise
 
@@ -192,6 +194,34 @@ def test_an_overridden_clock_decides(loop, trace):
 
     loop.call_soon(travel)
     loop.run_forever()
+
+
+@parity
+def test_a_clock_patched_while_the_loop_runs_decides_at_once(loop, trace):
+    patch = unittest.mock.patch.object(loop, "time")
+
+    def travel():
+        patch.start().return_value = time.monotonic() + FAR_SECONDS + 1
+        loop.call_soon(loop.call_soon, come_back)
+
+    def come_back():
+        patch.stop()
+        loop.call_later(FAR_SECONDS, trace, "never")
+        loop.call_soon(loop.call_soon, loop.stop)
+
+    loop.call_later(FAR_SECONDS, trace, "travelled")
+    loop.call_soon(travel)
+    loop.run_forever()
+
+
+@parity
+def test_when_is_what_was_given(loop, trace):
+    for when in (10**9, 1e9, fractions.Fraction(10**9), True):
+        handle = loop.call_at(when, trace, "now" if when is True else "never")
+        trace("when", type(handle.when()), handle.when() == when)
+        handle._when = 2 * 10**9
+        trace("set", handle.when(), type(handle._when))
+        handle.cancel()
 
 
 @promise

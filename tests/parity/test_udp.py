@@ -296,3 +296,25 @@ async def test_closing_inside_the_callback(loop, trace):
             sock.sendto(b"x", address)
         await protocol.lost
         await settle(loop)
+
+
+@parity
+async def test_a_socket_with_methods_of_its_own_has_them_called(loop, trace):
+    class Shouting(socket.socket):
+        def recvfrom(self, size):
+            data, address = super().recvfrom(size)
+            return data.upper(), address
+
+        def sendto(self, data, address):
+            return super().sendto(data + b"!", address)
+
+    loud = Shouting(type=socket.SOCK_DGRAM)
+    loud.bind(("127.0.0.1", 0))
+    near = await endpoint(loop, trace.lane("near"), sock=loud)
+    far = await endpoint(loop, trace.lane("far"), local_addr=("127.0.0.1", 0))
+    address = far[0].get_extra_info("sockname")
+    near[0].sendto(b"hello", address)
+    await far[1].receives(1)
+    far[0].sendto(b"to you", loud.getsockname())
+    await near[1].receives(1)
+    await close(near, far)

@@ -1,0 +1,1 @@
+"""Real servers and clients under load, watched for errors and for leaks."""
