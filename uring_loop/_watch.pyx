@@ -306,6 +306,13 @@ class RingSelector(selectors.BaseSelector):
     def get_map(self):
         return {fd: watch.key for fd, watch in self._watch_set.watches.items()}
 
+    def get_key(self, fileobj):
+        """By file or by number, as the mapping of asyncio's selector."""
+        try:
+            return self.get_map()[selectors._fileobj_to_fd(fileobj)]
+        except KeyError:
+            raise KeyError(f"{fileobj!r} is not registered") from None
+
     def register(self, fileobj, events, data=None):
         raise RuntimeError("watches are added by add_reader() and add_writer()")
 

@@ -206,6 +206,22 @@ async def test_a_handle_that_cancels_itself_ends_its_watch(loop, trace):
 
 
 @parity
+async def test_what_is_registered_can_be_seen(loop, trace):
+    with pair() as (near, far):
+        loop.add_reader(near, print)
+        loop.add_writer(far.fileno(), print)
+        for file in (near, near.fileno(), far, far.fileno()):
+            key = loop._selector.get_key(file)
+            trace("key", key.events, key.fd in (near.fileno(), far.fileno()))
+            trace("handles", [handle is not None for handle in key.data])
+        trace("map", near.fileno() in loop._selector.get_map())
+        loop.remove_reader(near)
+        loop.remove_writer(far)
+        for file in (near, near.fileno(), -1):
+            trace.call_class("gone", loop._selector.get_key, file)
+
+
+@parity
 async def test_a_callback_runs_in_the_context_of_add_reader(loop, trace):
     import contextvars
 
