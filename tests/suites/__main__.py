@@ -23,7 +23,7 @@ def main():
     bad = 0
     for name in [] if options.page else options.names or known:
         try:
-            bad += run_project(known[name], options)
+            bad += (run_again if options.again else run_project)(known[name], options)
         except (prepare.NotPrepared, servers.NoServer) as exc:
             print(f"{name}: not run: {exc}", flush=True)
             bad += 1
@@ -44,6 +44,8 @@ def parse_arguments(known):
                         help="keep the results, and write the page of them")
     parser.add_argument("--page", action="store_true",
                         help="write the page of the results that are kept")
+    parser.add_argument("--again", action="store_true",
+                        help="only what is stored as failing on ours only")
     parser.add_argument("-v", action="store_true", help="why each test failed")
     return parser.parse_args()
 
@@ -64,9 +66,29 @@ def run_project(project, options):
             print(f"  {verdict.loop}: {test}: {why or 'NOT EXPLAINED: ' + reason}")
         for test in verdict.unsteady:
             print(f"  {verdict.loop}: {test}: unsteady")
-    if options.store:
+    if options.store and stock.ids("passed"):
         store(project, [stock, *runs], verdicts)
     return unexplained + sum(len(run.broken) for run in [stock, *runs])
+
+
+def run_again(project, options):
+    """After a change: run what differed, and store what does so no more."""
+    results = json.loads(report.RESULTS.read_text("utf-8"))
+    folder, python = prepare.prepare(project, options.work)
+    with servers.running(project.server) as (words, env):
+        suite = harness.Suite(project, folder, python, words, env)
+        for loop, ours in results[project.name]["only_ours"].items():
+            passed = suite.run(loop, sorted(ours)).ids("passed") if ours else set()
+            counts = results[project.name]["counts"][loop]
+            for test in passed & set(ours):
+                del ours[test]
+                counts["passed"] += 1
+                counts["failed"] -= 1
+            print(f"{project.name:16} {loop:9} {len(ours)} differ still", flush=True)
+    if options.store:
+        keep(results)
+    return sum(not project.why(test) for test in report.tests_of(
+        results[project.name]["only_ours"]))
 
 
 def run_suite(suite, project, loop, options):
@@ -98,8 +120,12 @@ def store(project, runs, verdicts):
         "only_ours": {verdict.loop: verdict.ours for verdict in verdicts},
         "unsteady": {verdict.loop: verdict.unsteady for verdict in verdicts},
     }
+    keep(results)
+
+
+def keep(results):
     text = json.dumps(dict(sorted(results.items())), indent=1)
-    path.write_text(text + "\n", "utf-8")
+    report.RESULTS.write_text(text + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ class Project:
     version: str
     tests: tuple  # arguments for pytest: folders, files, options
     about: str = ""  # what of the suite is run, if not all of it
+    note: str = ""  # on what fails on asyncio, too
     git: str = ""  # where the sdist has no tests: a repository
     tag: str = ""
     folder: str = ""  # of the sources: where pytest is started

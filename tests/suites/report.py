@@ -70,7 +70,7 @@ def sections(results, known):
     """What differs and why, and what fails on both; only where there is something."""
     found = []
     for name, result in results.items():
-        lines = differing(known[name], result) + everywhere(result)
+        lines = differing(known[name], result) + everywhere(known[name], result)
         if lines:
             found.append("\n".join([f"## {name}", "", *lines]))
     return found
@@ -87,7 +87,7 @@ def differing(project, result):
     return lines + [f"- unsteady: `{test}`" for test in unsteady]
 
 
-def everywhere(result):
+def everywhere(project, result):
     tests = result["also_on_asyncio"]
     if not tests:
         return []
@@ -96,7 +96,8 @@ def everywhere(result):
         file = test.partition("::")[0]
         files[file] = files.get(file, 0) + 1
     told = ", ".join(f"`{file}` {count}" for file, count in sorted(files.items()))
-    return [f"- failed on asyncio, too: {told}"]
+    note = f" ({project.note})" if project.note else ""
+    return [f"- failed on asyncio, too{note}: {told}"]
 
 
 def under_load():
