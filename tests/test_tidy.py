@@ -11,8 +11,9 @@ PACKAGE = ROOT / "uring_loop"
 
 # A module may import the layers above its own, never a neighbour and nothing below.
 LAYERS = (
-    ("_version", "_compat", "_uapi", "backend"),
+    ("_version", "_compat", "_uapi", "backend", "statistics"),
     ("_ring", "_handles", "_backlog", "_address"),
+    ("_poll",),
     ("_loop",),
     ("_transport",),
     ("_stream", "_watch", "_datagram", "_sockops", "_files", "_pipe", "_tls"),

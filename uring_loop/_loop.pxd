@@ -1,4 +1,5 @@
 from uring_loop._handles cimport Handle
+from uring_loop._poll cimport AdaptivePoll
 from uring_loop._ring cimport BufferPool, Operation, Ring
 from uring_loop._uapi cimport io_uring_sqe
 
@@ -33,7 +34,9 @@ cdef class LoopCore:
     cdef object due
     cdef Py_ssize_t todo
     cdef list timers
-    cdef bint sleeping
+    # What other threads have to know who want to wake the loop: see wait_on_ring.
+    cdef volatile int idle
+    cdef AdaptivePoll poll
     cdef bint debug
     cdef bint other_clock
     cdef object debug_as_given
@@ -52,6 +55,7 @@ cdef class LoopCore:
     cdef Handle soon(self, object callback, tuple args, object context)
     cdef int step(self) except -1
     cdef int wait_on_ring(self) except -1
+    cdef int poll_ring(self, int64_t timeout) except -1
     cdef int wait_on_selector(self) except -1
     cdef double now(self) except? -1
     cdef int64_t timeout_ns(self) except -2
@@ -71,6 +75,12 @@ cdef class LoopCore:
     cdef int pool_failed(self, exc) except -1
     cdef char *bulk_memory(self) except NULL
     cdef object shared_buffer(self)
+
+
+cdef enum Idle:
+    AWAKE
+    SPINNING
+    ASLEEP
 
 
 cdef enum:

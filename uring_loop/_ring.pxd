@@ -26,6 +26,9 @@ cdef class Ring:
     cdef readonly unsigned flags
     cdef readonly dict refused
     cdef readonly Py_ssize_t in_flight_count
+    cdef readonly unsigned long enter_count
+    cdef readonly unsigned long completion_count
+    cdef readonly unsigned long full_count
     cdef readonly bint enabled
     cdef readonly bint closed
     cdef readonly unsigned long owner
@@ -35,6 +38,7 @@ cdef class Ring:
     cdef int create(self, unsigned entries, unsigned cq_entries,
                     io_uring_params *params) except? -1
     cdef int check_kernel(self) except -1
+    cdef void count_on(self, Ring other) noexcept
     cdef int check_result(self, int res) except -1
     cdef bint has_overflow(self) noexcept
     cdef int fill(self, io_uring_sqe *sqe, Operation op) except -1

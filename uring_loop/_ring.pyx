@@ -243,6 +243,13 @@ cdef class Ring:
             raise os_error(res)
         return 0
 
+    cdef void count_on(self, Ring other) noexcept:
+        """Go on with the counts of the ring that this one takes over from."""
+        # Assignments only: cannot raise.
+        self.enter_count = other.enter_count
+        self.completion_count = other.completion_count
+        self.full_count = other.full_count
+
     @property
     def sq_entries(self):
         """Size of the submission queue that was granted."""
@@ -437,6 +444,7 @@ cdef class Ring:
         cdef __kernel_timespec *limit = NULL
         cdef int res
         self.check_usable()
+        self.enter_count += 1
         if not wait:
             res = io_uring_submit_and_get_events(&self.ring)
         else:
@@ -472,7 +480,9 @@ cdef class Ring:
         cdef unsigned left
         cdef unsigned done = 0
         self.check_usable()
-        left = min(limit, io_uring_cq_ready(&self.ring))
+        left = io_uring_cq_ready(&self.ring)
+        self.full_count += left == self.ring.cq.ring_entries
+        left = min(limit, left)
         while done < left and not self.closed:
             done += 1
             self.reap_one()
@@ -486,6 +496,7 @@ cdef class Ring:
         self.check_usable()
         if not uring_pop(&self.ring, &cqe) or cqe.user_data == 0:
             return None
+        self.completion_count += 1
         op = <Operation><void *><uintptr_t>cqe.user_data
         if not cqe.flags & IORING_CQE_F_MORE:
             self.unlink(op)

@@ -27,14 +27,18 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
                 of QEMU's series, Linux 5.19)
     sq_entries  size of the submission queue, a power of two from 8 to 32768; the
                 completion queue has four times as many
+    poll_max_ns, poll_grow, poll_shrink
+                adaptive polling, off by default: see `set_poll`
 
     Raises ValueError for an unknown option value, and OSError with cause and cure if
     backend="io_uring" and there is no ring to be had.
     """
 
-    def __init__(self, *, backend=None, taskrun="defer", sq_entries=256):
+    def __init__(self, *, backend=None, taskrun="defer", sq_entries=256,
+                 poll_max_ns=0, poll_grow=0, poll_shrink=0):
         backend = backends.requested_backend(backend)
         options = check_options(taskrun, sq_entries)
+        self.set_poll(max_ns=poll_max_ns, grow=poll_grow, shrink=poll_shrink)
         self.backend_reason = "available" if backend == "auto" else "asked for"
         self._listeners = {}
         selector = None
