@@ -274,6 +274,7 @@ cdef class LoopCore:
 
     def run_steps(self):
         """Iterate until stop(); the thread that calls this owns the ring."""
+        cdef Py_ssize_t left
         # A subclass or a test may bring another clock.
         self.other_clock = getattr(self.time, "__func__", None) is not OWN_TIME
         self.poll.look_at_cpus()
@@ -290,7 +291,10 @@ cdef class LoopCore:
         if self.ring is not None:
             self.flush_ring()
             # Only this thread could get at completions outside the queue.
-            while self.ring.has_overflow():
+            # Bounded by what can be there: a watch that nobody serves comes back.
+            left = self.ring.in_flight_count
+            while left > 0 and self.ring.has_overflow():
+                left -= self.ring.completions_count
                 self.reap()
                 self.flush_ring()
 
