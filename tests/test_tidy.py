@@ -16,10 +16,10 @@ LAYERS = (
     ("_poll",),
     ("_loop",),
     ("_transport",),
-    ("_stream", "_watch", "_datagram", "_sockops", "_files", "_pipe", "_tls"),
-    ("_accept", "fallback"),
+    ("_stream", "_watch", "_guest", "_datagram", "_sockops", "_files", "_pipe", "_tls"),
+    ("_accept", "fallback", "guest"),
     ("loop",),
-    ("running", "policy", "iothread", "guest", "files"),
+    ("running", "policy", "iothread", "hosts", "glib", "files"),
     ("__init__", "__main__"),
 )
 LAYER_OF = {name: level for level, names in enumerate(LAYERS) for name in names}

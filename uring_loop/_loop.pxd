@@ -37,6 +37,8 @@ cdef class LoopCore:
     # What other threads have to know who want to wake the loop: see wait_on_ring.
     cdef volatile int idle
     cdef AdaptivePoll poll
+    # What a foreign main loop watches while it runs this one, else -1: see _guest.pyx.
+    cdef int host_fd
     cdef bint debug
     cdef bint other_clock
     cdef object debug_as_given
@@ -63,9 +65,10 @@ cdef class LoopCore:
     cdef int collect_due(self) except -1
     cdef int run_one(self, handle) except -1
     cdef int resume_step(self) except -1
+    cdef int begin_run(self) except -1
     cdef int run_slowly(self, handle) except -1
-    cdef int reap(self) except -1
-    cdef int reap_slowly(self) except -1
+    cdef int reap(self, unsigned limit) except -1
+    cdef int reap_slowly(self, Py_ssize_t limit) except -1
     cdef int cancel(self, Operation op) except -1
     cdef int flush_ring(self) except -1
     cdef int bind_to_thread(self) except -1

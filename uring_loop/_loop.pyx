@@ -58,6 +58,9 @@ cdef Py_ssize_t FEW_TIMERS = base_events._MIN_SCHEDULED_TIMER_HANDLES
 cdef double CANCELLED_FRACTION = base_events._MIN_CANCELLED_TIMER_HANDLES_FRACTION
 cdef double LONGEST_SLEEP = base_events.MAXIMUM_SELECT_TIMEOUT
 
+# As many completions as there are.
+cdef unsigned ALL = 0xFFFFFFFF
+
 
 cdef inline double monotonic() noexcept nogil:
     # Cannot fail: the clock exists on every Linux. The same division as in
@@ -117,6 +120,7 @@ cdef class LoopCore:
         self.due = collections.deque()
         self.timers = []
         self.poll = AdaptivePoll()
+        self.host_fd = -1
 
     def __dealloc__(self):
         PyMem_Free(self.bulk_buffer)
@@ -206,15 +210,18 @@ cdef class LoopCore:
 
     def _write_to_self(self):
         cdef uint64_t one = 1
+        cdef int fd = self.host_fd
+        cdef int idle = self.idle
+        # Another wake-up at the same time does no harm, a missed one would.
+        self.idle = AWAKE
         if self.ring is None:
             StockLoop._write_to_self(self)
-        elif self.idle == SPINNING:
-            # It looks at this word, and at its queue before it sleeps.
-            self.idle = AWAKE
-        elif self.wake.fd >= 0:
-            # Another wake-up at the same time does no harm, a missed one would.
-            self.idle = AWAKE
-            write(self.wake.fd, &one, sizeof(one))
+        # A spinning loop looks at that word, and at its queue before it sleeps.
+        elif idle != SPINNING:
+            if fd < 0:
+                fd = self.wake.fd
+            if fd >= 0:
+                write(fd, &one, sizeof(one))
 
     def call_later(self, delay, callback, *args, context=None):
         if delay is None:
@@ -275,13 +282,7 @@ cdef class LoopCore:
     def run_steps(self):
         """Iterate until stop(); the thread that calls this owns the ring."""
         cdef Py_ssize_t left
-        # A subclass or a test may bring another clock.
-        self.other_clock = getattr(self.time, "__func__", None) is not OWN_TIME
-        self.poll.look_at_cpus()
-        if self.ring is not None:
-            self.bind_to_thread()
-        if self.due:
-            self.resume_step()
+        self.begin_run()
         while True:
             self.step()
             if self._stopping:
@@ -295,8 +296,18 @@ cdef class LoopCore:
             left = self.ring.in_flight_count
             while left > 0 and self.ring.has_overflow():
                 left -= self.ring.completions_count
-                self.reap()
+                self.reap(ALL)
                 self.flush_ring()
+
+    cdef int begin_run(self) except -1:
+        # A subclass or a test may bring another clock.
+        self.other_clock = getattr(self.time, "__func__", None) is not OWN_TIME
+        self.poll.look_at_cpus()
+        if self.ring is not None:
+            self.bind_to_thread()
+        if self.due:
+            self.resume_step()
+        return 0
 
     def _run_once(self):
         if self.ring is not None:
@@ -318,7 +329,7 @@ cdef class LoopCore:
             self.todo -= 1
             self.run_one(self.pop_ready())
         if self.ring is not None:
-            self.reap()
+            self.reap(ALL)
         while self.due:
             self.run_one(self.due.popleft())
         return 0
@@ -490,15 +501,15 @@ cdef class LoopCore:
             self._current_handle = None
         return 0
 
-    cdef int reap(self) except -1:
-        """Hand out what has completed. What an operation could not deal with goes to
+    cdef int reap(self, unsigned limit) except -1:
+        """Hand out what has completed, so many at most. What an operation could not deal with goes to
         the exception handler, and the rest is handed out all the same."""
         while True:
             try:
                 if self.debug:
-                    self.reap_slowly()
+                    self.reap_slowly(limit)
                 else:
-                    self.ring.reap(0xFFFFFFFF)
+                    self.ring.reap(limit)
                 return 0
             except (SystemExit, KeyboardInterrupt):
                 raise
@@ -509,10 +520,12 @@ cdef class LoopCore:
                     "exception": exc,
                 })
 
-    cdef int reap_slowly(self) except -1:
+    cdef int reap_slowly(self, Py_ssize_t limit) except -1:
         cdef Py_ssize_t left = self.ring.completions_count
         cdef double start
         cdef double seconds
+        self.ring.full_count += left == self.ring.cq_entries
+        left = min(left, limit)
         while left > 0:
             left -= 1
             start = monotonic()
@@ -576,7 +589,7 @@ cdef class LoopCore:
             message_pool = self.message_pool.again(new)
         # First, so that what completions prepare goes to the new ring.
         self.ring = new
-        old.reap(0xFFFFFFFF)
+        old.reap(ALL)
         operations = old.abandon()
         new.count_on(old)
         # Kept until the next move: the kernel takes the old ring apart a little later.

@@ -29,6 +29,8 @@ cdef class Ring:
     cdef readonly unsigned long enter_count
     cdef readonly unsigned long completion_count
     cdef readonly unsigned long full_count
+    # An eventfd to be written to when an entry is queued, else -1: see _guest.pyx.
+    cdef int tell_fd
     cdef readonly bint enabled
     cdef readonly bint closed
     cdef readonly unsigned long owner
@@ -59,6 +61,7 @@ cdef class Ring:
     cpdef int enter(self, bint wait, int64_t timeout_ns=*) except -1
     cpdef int reap(self, unsigned limit) except -1
     cpdef Operation reap_one(self)
+    cdef int tell_events_to(self, int fd) except -1
     cpdef list abandon(self)
     cpdef list close(self)
     cdef int drain(self) except -1

@@ -168,6 +168,7 @@ cdef class Ring:
         self.refused = {}
         self.known_flags = known_flags
         self.fork_mark = fork_count
+        self.tell_fd = -1
         check_taskrun(taskrun)
         flags |= TASKRUN_FLAGS[taskrun]
         if disabled:
@@ -353,6 +354,9 @@ cdef class Ring:
             sqe = io_uring_get_sqe(&self.ring)
             if sqe == NULL:
                 raise os_error(-EAGAIN)
+        if self.tell_fd >= 0:
+            os.eventfd_write(self.tell_fd, 1)
+            self.tell_fd = -1
         return sqe
 
     cdef int make_room(self) except -1:
@@ -515,6 +519,18 @@ cdef class Ring:
         if self.closed or self.is_forked():
             return 0
         return io_uring_cq_ready(&self.ring)
+
+    cdef int tell_events_to(self, int fd) except -1:
+        """Let the kernel write to this eventfd when there is something to enter for;
+        -1 ends that. Only the issuer may ask."""
+        cdef int res
+        if fd < 0:
+            res = io_uring_unregister_eventfd(&self.ring)
+        else:
+            res = io_uring_register_eventfd(&self.ring, fd)
+        if res < 0:
+            raise os_error(res)
+        return 0
 
     # ---- the end --------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from uring_loop._stream import StreamTransport
 from uring_loop._tls import SSLProtocol
 from uring_loop._watch import RingSelector
 from uring_loop.fallback import SelectorStreamTransport
+from uring_loop.guest import Guest
 
 
 class Loop(LoopCore, asyncio.SelectorEventLoop):
@@ -113,6 +114,10 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         current = signal.set_wakeup_fd(-1)
         if self._signal_handlers or current != self._csock.fileno():
             signal.set_wakeup_fd(current)
+
+    def guest(self, **options):
+        """A Guest: lets a foreign main loop run this one. Options are Guest's."""
+        return Guest(self, **options)
 
     def close(self):
         """Close the loop; what is in flight is cancelled and waited for."""
