@@ -25,4 +25,5 @@ cdef class GuestCore:
     cdef int turn(self) except -1
     cdef bint step(self, int64_t end) except -1
     cdef int begin_step(self) except -1
+    cdef Py_ssize_t completions_portions(self) except -1
     cdef int look(self) except -1

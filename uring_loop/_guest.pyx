@@ -57,7 +57,6 @@ cdef class GuestCore:
         """The calling thread runs the loop from now on."""
         self.event_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self.midway = self.stopped = False
-        self.portions = 0
         try:
             self.loop.begin_run()
             self.claim()
@@ -215,6 +214,9 @@ cdef class GuestCore:
             loop.run_one(loop.pop_ready())
             if now_ns() >= end:
                 return False
+        if self.portions < 0:
+            # As many as are there now, or a flood of them would keep the rest waiting.
+            self.portions = self.completions_portions()
         while self.portions:
             self.portions -= 1
             loop.reap(PORTION)
@@ -236,8 +238,14 @@ cdef class GuestCore:
         if loop.timers:
             loop.collect_due()
         loop.todo = len(loop.ready)
+        self.portions = -1
         self.midway = True
         return 0
+
+    cdef Py_ssize_t completions_portions(self) except -1:
+        if self.loop.ring is None:
+            return 0
+        return (self.loop.ring.completions_count + PORTION - 1) // PORTION
 
     cdef int look(self) except -1:
         """See what has come, without sleeping."""
@@ -247,5 +255,4 @@ cdef class GuestCore:
             return 0
         if loop.ring.need_wait():
             loop.ring.enter(False)
-        self.portions = (loop.ring.completions_count + PORTION - 1) // PORTION
         return 0
