@@ -27,3 +27,8 @@ cdef class GuestCore:
     cdef int begin_step(self) except -1
     cdef Py_ssize_t completions_portions(self) except -1
     cdef int look(self) except -1
+
+
+cdef class Turn:
+    cdef object function
+    cdef object interrupted

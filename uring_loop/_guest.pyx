@@ -12,6 +12,7 @@ The host sleeps in its own poll, so what would end the loop's own sleep must end
 `check` is that of a GSource in QEMU's series: completions, or SQ_TASKRUN, or an overflow.
 """
 
+cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
 import os
@@ -103,6 +104,8 @@ cdef class GuestCore:
         if self.held_count or self.stopped:
             return None
         self.claim()
+        if self.midway:
+            return 0.0
         if loop.ring is not None and loop.ring.need_wait():
             loop.ring.enter(False)
         # From here on others wake the host: what they add after this is not missed.
@@ -256,3 +259,22 @@ cdef class GuestCore:
         if loop.ring.need_wait():
             loop.ring.enter(False)
         return 0
+
+
+@cython.final
+cdef class Turn:
+    """Calls a function for a host that would print KeyboardInterrupt and SystemExit.
+
+    Compiled: Python code is interrupted by Ctrl-C on its first step already, before
+    any `try` of its own.
+    """
+
+    def __cinit__(self, function, interrupted):
+        self.function = function
+        self.interrupted = interrupted
+
+    def __call__(self, *ignored):
+        try:
+            self.function()
+        except (KeyboardInterrupt, SystemExit) as exc:
+            self.interrupted(exc)

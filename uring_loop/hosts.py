@@ -8,6 +8,8 @@ Each class is a context manager that belongs around the host's own main loop.
 import contextlib
 import math
 
+from uring_loop._guest import Turn
+
 
 class Host:
     """What the hosts have in common.
@@ -21,6 +23,7 @@ class Host:
         self.guest = loop.guest(**options)
         self._quit = quit
         self._failure = None
+        self._turn = Turn(self._take_turn, self._interrupted)
         self._turning = False
         self._silenced = False
 
@@ -40,7 +43,7 @@ class Host:
         if failure is not None:
             raise failure
 
-    def _turn(self, *ignored):
+    def _take_turn(self):
         if self._turning:
             # A callback runs the main loop. The descriptor would keep it awake.
             self._silenced = True
@@ -50,14 +53,15 @@ class Host:
         try:
             self.guest.dispatch()
             self._set_timer(self.guest.prepare())
-        except (KeyboardInterrupt, SystemExit) as exc:
-            self._failure = exc
-            self._quit()
         finally:
             self._turning = False
             if self._silenced:
                 self._silenced = False
                 self._watch(self.guest.fileno())
+
+    def _interrupted(self, exc):
+        self._failure = exc
+        self._quit()
 
     def _watch(self, fd):
         """Call _turn whenever the descriptor is readable."""
