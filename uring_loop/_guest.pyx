@@ -26,6 +26,12 @@ from uring_loop._ring cimport Ring
 cdef extern from "<unistd.h>" nogil:
     ssize_t read(int fd, void *buf, size_t count)
 
+cdef extern from *:
+    """
+    static int uring_raise_pending(void) { return PyErr_Occurred() ? -1 : 0; }
+    """
+    int uring_raise_pending() except? -1
+
 # So many completions, then a look at the clock.
 cdef unsigned PORTION = 16
 
@@ -275,6 +281,8 @@ cdef class Turn:
 
     def __call__(self, *ignored):
         try:
+            # PySide calls us even if Ctrl-C came while it converted the arguments.
+            uring_raise_pending()
             self.function()
         except (KeyboardInterrupt, SystemExit) as exc:
             self.interrupted(exc)
