@@ -3,13 +3,13 @@
 The host sleeps in its own poll, so what would end the loop's own sleep must end that:
 
 - the kernel writes to an eventfd registered with the ring when there is something to
-  enter for. The ring's own descriptor would not do: under DEFER_TASKRUN it stays silent;
+  enter for (the ring's own descriptor stays silent under DEFER_TASKRUN);
 - whoever schedules something between two dispatches, the host's own code or another
   thread, writes to it as well, if the loop has said by `idle` (or `Ring.tell_fd`) that
   the host may be asleep;
 - timers are the timeout that `prepare` answers.
 
-`check` is that of a GSource in QEMU's series: completions, or SQ_TASKRUN, or an overflow.
+`check` is that of a GSource in QEMU's series: completions, SQ_TASKRUN, or an overflow.
 """
 
 cimport cython
@@ -80,7 +80,8 @@ cdef class GuestCore:
         self.told = None
         if told is not None:
             told.tell_fd = -1
-            # Elsewhere the kernel does not let us: the loop's next run makes a new ring.
+            # In another thread the kernel does not let us, and need not: the next run
+            # makes a new ring.
             if told.is_mine():
                 self.loop.flush_ring()
                 told.tell_events_to(-1)

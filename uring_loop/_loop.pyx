@@ -502,8 +502,8 @@ cdef class LoopCore:
         return 0
 
     cdef int reap(self, unsigned limit) except -1:
-        """Hand out what has completed, so many at most. What an operation could not deal with goes to
-        the exception handler, and the rest is handed out all the same."""
+        """Hand out what has completed, so many at most. What an operation could not
+        deal with goes to the exception handler; the rest is handed out all the same."""
         while True:
             try:
                 if self.debug:

@@ -18,9 +18,9 @@ def attach(loop, context=None, *, priority=GLib.PRIORITY_DEFAULT, quit=None, **o
     Returns the source. It belongs to the thread that iterates the context;
     `source.destroy()` ends it, and has to come before `loop.close()`.
 
-    quit     called when the loop is stopped by `loop.stop()`, and when KeyboardInterrupt
-             or SystemExit comes out of a callback: then `source.failure` is that
-             exception. Without it, PyGObject prints such an exception
+    quit     called when the loop is stopped by `loop.stop()`, and when a callback raises
+             KeyboardInterrupt or SystemExit: then `source.failure` is that exception.
+             Without `quit`, PyGObject prints it
     options  those of `Guest`
 
     Raises RuntimeError if the loop is closed or runs already.
@@ -94,7 +94,7 @@ class GLibLoop(Loop):
 
 
 class GLibRunner(asyncio.Runner):
-    """asyncio.Runner on a GLibLoop: `with GLibRunner() as runner: runner.run(main())`."""
+    """asyncio.Runner on a GLibLoop: `with GLibRunner() as r: r.run(main())`."""
 
     def __init__(self, context=None, *, debug=None, **options):
         super().__init__(debug=debug, loop_factory=lambda: GLibLoop(context, **options))

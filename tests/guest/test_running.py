@@ -19,7 +19,7 @@ async def echo(reader, writer):
     writer.close()
 
 
-# ---- a guest is a running loop --------------------------------------------------------
+# ---- a guest is a running loop ----------------------------------------------------
 
 
 def test_asyncio_works_inside(loop, host):
@@ -106,7 +106,7 @@ def test_a_guest_never_spins(loop, host):
     assert loop.statistics().spins_hit == loop.statistics().spins_missed == 0
 
 
-# ---- beginning and end ----------------------------------------------------------------
+# ---- beginning and end ------------------------------------------------------------
 
 
 def test_outside_of_running_there_is_nothing_to_ask(guest):
@@ -205,7 +205,7 @@ def test_a_host_may_go_on_in_another_thread(loop, host):
     peer.close()
 
 
-# ---- how much in one turn -------------------------------------------------------------
+# ---- how much in one turn ---------------------------------------------------------
 
 
 def script(loop, trace):
@@ -308,7 +308,7 @@ def test_a_flood_of_callbacks_leaves_time_for_the_host(loop, host):
     loop._ready.clear()
 
 
-# ---- exceptions -----------------------------------------------------------------------
+# ---- exceptions -------------------------------------------------------------------
 
 
 def test_an_exception_in_a_callback_goes_to_the_handler(loop, host):
@@ -359,7 +359,7 @@ def test_what_an_interruption_left_runs_in_a_run_of_the_loop_itself(loop, guest)
     assert ran == [1, 2, 3]
 
 
-# ---- main loops within callbacks ------------------------------------------------------
+# ---- main loops within callbacks --------------------------------------------------
 
 
 def test_a_callback_may_run_the_hosts_main_loop(loop, host):
