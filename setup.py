@@ -9,7 +9,8 @@ from Cython.Build import cythonize  # noqa: E402 (the sentence above comes first
 from setuptools import Extension, setup  # noqa: E402
 
 MODULES = ("_ring", "_handles", "_poll", "_loop", "_watch", "_guest", "_backlog",
-           "_address", "_transport", "_stream", "_datagram", "_sockops", "_tls", "_accept")
+           "_address", "_transport", "_stream", "_datagram", "_sockops", "_tls",
+           "_accept")
 
 extensions = [
     Extension(

@@ -18,7 +18,7 @@ def attach(loop, context=None, *, priority=GLib.PRIORITY_DEFAULT, quit=None, **o
     Returns the source. It belongs to the thread that iterates the context;
     `source.destroy()` ends it, and has to come before `loop.close()`.
 
-    quit     called when the loop is stopped by `loop.stop()`, and when a callback raises
+    quit     called when `loop.stop()` has stopped the loop, and when a callback raises
              KeyboardInterrupt or SystemExit: then `source.failure` is that exception.
              Without `quit`, PyGObject prints it
     options  those of `Guest`
