@@ -5,6 +5,8 @@ import mmap
 import os
 import socket
 import struct
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -48,34 +50,39 @@ def connect(host, loop, sock):
 # ---- between poll and check ---------------------------------------------------------
 
 
+# A process of its own: who waits for it makes no system call.
+SENDER = """
+import mmap, os, struct, sys
+rounds, memory_fd, *fds = map(int, sys.argv[1:])
+memory = mmap.mmap(memory_fd, 16)
+done = 0
+while done != rounds:
+    if struct.unpack_from("q", memory, 0)[0] == done:
+        os.sched_yield()
+        continue
+    for fd in fds:
+        os.write(fd, b"x")
+    done += 1
+    struct.pack_into("q", memory, 8, done)
+"""
+
+
 class Sender:
-    """A process that sends a byte on each socket when a counter in memory moves on.
+    """Sends a byte on each socket when a counter in memory moves on.
 
     Who waits for it makes no system call, which would let completions in, unless the
     machine is so busy that it has to.
     """
 
     def __init__(self, socks):
-        self.memory = mmap.mmap(-1, 16)
-        self.pid = os.fork()
-        if self.pid == 0:
-            self.send_all(socks)
-            os._exit(0)
-
-    def send_all(self, socks):
-        done = 0
-        while done != ROUNDS:
-            if self.asked == done:
-                os.sched_yield()
-                continue
-            for sock in socks:
-                sock.send(b"x")
-            done += 1
-            struct.pack_into("q", self.memory, 8, done)
-
-    @property
-    def asked(self):
-        return struct.unpack_from("q", self.memory, 0)[0]
+        memory_fd = os.memfd_create("sender")
+        os.truncate(memory_fd, 16)
+        self.memory = mmap.mmap(memory_fd, 16)
+        fds = [memory_fd, *(sock.fileno() for sock in socks)]
+        self.process = subprocess.Popen(
+            [sys.executable, "-S", "-c", SENDER, str(ROUNDS), *map(str, fds)],
+            pass_fds=fds)
+        os.close(memory_fd)
 
     def send(self, number):
         struct.pack_into("q", self.memory, 0, number)
@@ -87,9 +94,8 @@ class Sender:
 
     def close(self):
         struct.pack_into("q", self.memory, 0, ROUNDS)
-        _, status = os.waitpid(self.pid, 0)
+        assert self.process.wait() == 0
         self.memory.close()
-        assert status == 0
 
 
 def test_nothing_is_missed_that_comes_between_poll_and_check(loop, host, pairs):
