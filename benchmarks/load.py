@@ -24,6 +24,8 @@ class LoadBench(Bench):
                 "certificate": tools.certificate(self.scratch) if secure else ""}
 
     def start(self, names):
+        if self.scenario.threads:
+            self.server_cores = self.server_cores | self.client_cores
         program = tools.load_client(tls=self.scenario.protocol == "tls")
         client = Child([str(program)], self.client_cores, self.scratch)
         self.client = self.stack.enter_context(stopping(client))

@@ -34,6 +34,8 @@ class Scenario:
     quick: bool = False
     chart: bool = False
     needs: tuple = field(default=())    # Python modules of the measured process
+    # Loops measured in this scenario only, beside that of the same module.
+    variants: tuple = ()
 
 
 def select(patterns, full, quick):
@@ -95,6 +97,12 @@ def _network():
     yield from _tcp_matrix("buffered", "TCP echo BufferedProtocol")
     yield from _tcp_matrix("streams", "TCP echo streams")
     yield from _tcp_matrix("sock", "TCP echo sock_recv/sock_sendall")
+    # Both sides sleep between two messages. A loop spins only where it may use more
+    # than one core, so here it may.
+    yield Scenario("ping-pong", "ping-pong, 1 connection, 64 B, polling off and on",
+                   "Latency", "load", "protocol", connections=1, send_bytes=64,
+                   reply_bytes=64, threads=True, quick=True,
+                   variants=("uring_loop:poll_max_ns=100000",))
     other = "Other transports"
     yield _echo("tls", "TLS echo Protocol", other, "tls", quick=True, chart=True)
     yield _echo("tls", "TLS echo Protocol", other, "tls", size=16 * KIBIBYTE)

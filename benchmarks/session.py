@@ -4,6 +4,7 @@ import random
 import tempfile
 from dataclasses import dataclass
 
+from benchmarks import loops
 from benchmarks.inside import MicroBench, StartupBench
 from benchmarks.load import LoadBench, MemoryBench
 from benchmarks.process import BenchmarkError, Scratch
@@ -47,12 +48,13 @@ class Session:
     def run(self, scenario):
         """The stored form of one scenario: see store.py."""
         settings = self._settings
-        results = {name: {"samples": []} for name in settings.loops}
+        names = _loops_of(scenario, settings.loops)
+        results = {name: {"samples": []} for name in names}
         bench_type = BENCHES[scenario.runner]
         with bench_type(scenario, self._scratch, settings.server_cores,
                         settings.client_cores) as bench:
             self._tell("starting")
-            for name, error in bench.start(settings.loops).items():
+            for name, error in bench.start(names).items():
                 results[name]["error"] = error
             self._each(results, "warming up", lambda name: bench.warm_up(
                 name, settings.slice_seconds))
@@ -98,6 +100,12 @@ class Session:
             result["calls"] = {
                 "per_request": _short(count.per_request), "tool": count.tool,
                 "names": {call: _short(n) for call, n in count.names.items()}}
+
+
+def _loops_of(scenario, names):
+    modules = {loops.parse(name).module for name in names}
+    return list(dict.fromkeys([*names, *(
+        name for name in scenario.variants if loops.parse(name).module in modules)]))
 
 
 def _short(value):

@@ -23,6 +23,8 @@ import uring_loop
 HERE = pathlib.Path(__file__).resolve().parent
 DEADLINE_SECONDS = 60
 REQUESTS = 50
+# Where PyGObject is: Debian has it for its own Python only.
+DEBIAN = "/usr/lib/python3/dist-packages"
 
 
 class Failed(Exception):
@@ -42,11 +44,12 @@ def free_port():
 # ---- processes ------------------------------------------------------------------
 
 
-def start(*arguments):
+def start(*arguments, environment={}):
     """An example as a process of its own: what it prints can be read, line by line."""
     # -P: the package is the installed one, not the sources beside this folder.
     return asyncio.create_subprocess_exec(
         sys.executable, "-P", *map(str, arguments), cwd=HERE,
+        env={**os.environ, **environment},
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT)
 
@@ -90,9 +93,9 @@ async def stop(process):
     await process.wait()
 
 
-async def run(*arguments):
+async def run(*arguments, environment={}):
     """Run to the end; what it printed."""
-    process = await start(*arguments)
+    process = await start(*arguments, environment=environment)
     try:
         return await finish(process)
     finally:
@@ -192,7 +195,50 @@ async def run_pytest(folder):
     return text.strip().splitlines()[-1].strip("= ")
 
 
-EXAMPLES = [echo, chat, asgi, asgi_by_command, aiohttp, tests_with_hook]
+async def glib_http(backend):
+    """In the system's Python, whose PyGObject it is."""
+    sys.path.append(DEBIAN)
+    try:
+        import gi  # noqa: F401
+    finally:
+        sys.path.remove(DEBIAN)
+    text = await run("glib_http.py", environment={"PYTHONPATH": DEBIAN})
+    check("20 pages say {'Hello, GLib!'}" in text, text)
+    check(f"backend {backend}" in text, f"not on {backend}: {text}")
+    return text.strip().splitlines()[-1]
+
+
+async def tk_chat(backend):
+    async with x_server() as display:
+        text = await run("tk_chat.py", "--say", "one", "two", "--quit-after", "2",
+                         environment={"DISPLAY": display})
+    check(f"2 lines in tkinter's window, backend {backend}" in text, text)
+    return text.strip()
+
+
+@contextlib.asynccontextmanager
+async def x_server():
+    """The name of a display that nobody sees."""
+    process = await asyncio.create_subprocess_exec(
+        "Xvfb", "-displayfd", "1", "-nolisten", "tcp",
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL)
+    try:
+        yield ":" + (await process.stdout.readline()).decode().strip()
+    finally:
+        await stop(process)
+
+
+async def qt_window(backend):
+    text = await run("qt_window.py", environment={"QT_QPA_PLATFORM": "offscreen"})
+    check(f"the label says '100 answers', backend {backend}" in text, text)
+    return text.strip()
+
+
+EXAMPLES = [echo, chat, asgi, asgi_by_command, aiohttp, tests_with_hook, tk_chat,
+            qt_window]
+# Elsewhere PyGObject would have to be compiled.
+if sys.base_prefix == "/usr":
+    EXAMPLES.append(glib_http)
 if hasattr(uring_loop, "EventLoopPolicy"):
     EXAMPLES.append(tests_with_policy)
 

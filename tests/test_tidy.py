@@ -11,14 +11,15 @@ PACKAGE = ROOT / "uring_loop"
 
 # A module may import the layers above its own, never a neighbour and nothing below.
 LAYERS = (
-    ("_version", "_compat", "_uapi", "backend"),
+    ("_version", "_compat", "_uapi", "backend", "statistics"),
     ("_ring", "_handles", "_backlog", "_address"),
+    ("_poll",),
     ("_loop",),
     ("_transport",),
-    ("_stream", "_watch", "_datagram", "_sockops", "_files", "_pipe", "_tls"),
-    ("_accept", "fallback", "children", "names"),
+    ("_stream", "_watch", "_guest", "_datagram", "_sockops", "_files", "_pipe", "_tls"),
+    ("_accept", "fallback", "guest", "children", "names"),
     ("loop",),
-    ("running", "policy", "iothread", "guest", "files"),
+    ("running", "policy", "iothread", "hosts", "glib", "files"),
     ("__init__", "__main__"),
 )
 LAYER_OF = {name: level for level, names in enumerate(LAYERS) for name in names}

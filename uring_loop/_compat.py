@@ -123,3 +123,7 @@ else:
                 "asyncio.run() cannot be called from a running event loop")
         with asyncio.Runner(debug=debug, loop_factory=loop_factory) as runner:
             return runner.run(main)
+
+# The current task of a loop, put aside while its thread runs something else.
+leave_task = asyncio.tasks._leave_task
+enter_task = asyncio.tasks._enter_task

@@ -1,4 +1,5 @@
 from uring_loop._handles cimport Handle
+from uring_loop._poll cimport AdaptivePoll
 from uring_loop._ring cimport BufferPool, Operation, Ring
 from uring_loop._uapi cimport io_uring_sqe
 
@@ -40,7 +41,11 @@ cdef class LoopCore:
     cdef object due
     cdef Py_ssize_t todo
     cdef list timers
-    cdef bint sleeping
+    # What other threads have to know who want to wake the loop: see wait_on_ring.
+    cdef volatile int idle
+    cdef AdaptivePoll poll
+    # What a foreign main loop watches while it runs this one, else -1: see _guest.pyx.
+    cdef int host_fd
     cdef bint debug
     cdef bint other_clock
     cdef object debug_as_given
@@ -59,6 +64,7 @@ cdef class LoopCore:
     cdef Handle soon(self, object callback, tuple args, object context)
     cdef int step(self) except -1
     cdef int wait_on_ring(self) except -1
+    cdef int poll_ring(self, int64_t timeout) except -1
     cdef int wait_on_selector(self) except -1
     cdef int look_for_clock(self) except -1
     cdef double now(self) except? -1
@@ -67,9 +73,10 @@ cdef class LoopCore:
     cdef int collect_due(self) except -1
     cdef int run_one(self, handle) except -1
     cdef int resume_step(self) except -1
+    cdef int begin_run(self) except -1
     cdef int run_slowly(self, handle) except -1
-    cdef int reap(self) except -1
-    cdef int reap_slowly(self) except -1
+    cdef int reap(self, unsigned limit) except -1
+    cdef int reap_slowly(self, Py_ssize_t limit) except -1
     cdef int cancel(self, Operation op) except -1
     cdef int flush_ring(self) except -1
     cdef int bind_to_thread(self) except -1
@@ -79,6 +86,12 @@ cdef class LoopCore:
     cdef int pool_failed(self, exc) except -1
     cdef char *bulk_memory(self) except NULL
     cdef object shared_buffer(self)
+
+
+cdef enum Idle:
+    AWAKE
+    SPINNING
+    ASLEEP
 
 
 cdef enum:

@@ -31,8 +31,10 @@ from heapq import heapify
 from uring_loop._compat import ThreadSafeHandle
 from uring_loop._handles cimport (
     Handle, TimerHandle, is_cancelled, pop_timer, push_timer, run_handle, when_at)
+from uring_loop._poll cimport AdaptivePoll, now_ns
 from uring_loop._ring cimport BufferPool, Operation, Ring
 from uring_loop._uapi cimport ECANCELED, io_uring_prep_read, io_uring_sqe
+from uring_loop.statistics import Statistics
 
 cdef extern from "Python.h":
     object PyContext_CopyCurrent()
@@ -60,6 +62,9 @@ Future = asyncio.Future
 cdef Py_ssize_t FEW_TIMERS = base_events._MIN_SCHEDULED_TIMER_HANDLES
 cdef double CANCELLED_FRACTION = base_events._MIN_CANCELLED_TIMER_HANDLES_FRACTION
 cdef double LONGEST_SLEEP = base_events.MAXIMUM_SELECT_TIMEOUT
+
+# As many completions as there are.
+cdef unsigned ALL = 0xFFFFFFFF
 
 
 cdef inline double monotonic() noexcept nogil:
@@ -127,6 +132,8 @@ cdef class LoopCore:
         self._ready = collections.deque()
         self.due = collections.deque()
         self.timers = []
+        self.poll = AdaptivePoll()
+        self.host_fd = -1
 
     def __dealloc__(self):
         PyMem_Free(self.bulk_buffer)
@@ -180,6 +187,9 @@ cdef class LoopCore:
 
     def stop(self):
         self._stopping = True
+        # A signal handler may say so in the middle of a spin.
+        if self.idle != AWAKE:
+            self._write_to_self()
 
     cdef Handle soon(self, object callback, tuple args, object context):
         cdef Handle handle = Handle.__new__(Handle)
@@ -190,6 +200,9 @@ cdef class LoopCore:
         if self.debug:
             handle._source_traceback = format_helpers.extract_stack()
         self.push_ready(handle)
+        # A signal handler in the middle of a spin, or the host of a guest loop.
+        if self.idle != AWAKE:
+            self._write_to_self()
         return handle
 
     def call_soon(self, callback, *args, context=None):
@@ -206,6 +219,7 @@ cdef class LoopCore:
             self._check_closed()
         if self.debug:
             self._check_callback(callback, "call_soon_threadsafe")
+        # Wakes the loop if it sleeps: one that is awake looks at its queue first.
         if ThreadSafeHandle is None:
             handle = self.soon(callback, args, context)
         else:
@@ -214,19 +228,24 @@ cdef class LoopCore:
                 # Its own __init__, which would stand where the caller should.
                 handle._source_traceback.pop()
             self.push_ready(handle)
-        # A loop that is awake looks at its queue before it sleeps again.
-        if self.sleeping:
-            self._write_to_self()
+            if self.idle != AWAKE:
+                self._write_to_self()
         return handle
 
     def _write_to_self(self):
         cdef uint64_t one = 1
+        cdef int fd = self.host_fd
+        cdef int idle = self.idle
+        # Another wake-up at the same time does no harm, a missed one would.
+        self.idle = AWAKE
         if self.ring is None:
             StockLoop._write_to_self(self)
-        elif self.wake.fd >= 0:
-            # Another wake-up at the same time does no harm, a missed one would.
-            self.sleeping = False
-            write(self.wake.fd, &one, sizeof(one))
+        # A spinning loop looks at that word, and at its queue before it sleeps.
+        elif idle != SPINNING:
+            if fd < 0:
+                fd = self.wake.fd
+            if fd >= 0:
+                write(fd, &one, sizeof(one))
 
     def call_later(self, delay, callback, *args, context=None):
         if delay is None:
@@ -259,6 +278,8 @@ cdef class LoopCore:
             handle._source_traceback = format_helpers.extract_stack()
         push_timer(self.timers, handle)
         handle._scheduled = True
+        if self.idle != AWAKE:
+            self._write_to_self()
         return handle
 
     def _timer_handle_cancelled(self, handle):
@@ -286,11 +307,8 @@ cdef class LoopCore:
 
     def run_steps(self):
         """Iterate until stop(); the thread that calls this owns the ring."""
-        self.look_for_clock()
-        if self.ring is not None:
-            self.bind_to_thread()
-        if self.due:
-            self.resume_step()
+        cdef Py_ssize_t left
+        self.begin_run()
         while True:
             self.step()
             if self._stopping:
@@ -300,9 +318,21 @@ cdef class LoopCore:
         if self.ring is not None:
             self.flush_ring()
             # Only this thread could get at completions outside the queue.
-            while self.ring.has_overflow():
-                self.reap()
+            # Bounded by what can be there: a watch that nobody serves comes back.
+            left = self.ring.in_flight_count
+            while left > 0 and self.ring.has_overflow():
+                left -= self.ring.completions_count
+                self.reap(ALL)
                 self.flush_ring()
+
+    cdef int begin_run(self) except -1:
+        self.look_for_clock()
+        self.poll.look_at_cpus()
+        if self.ring is not None:
+            self.bind_to_thread()
+        if self.due:
+            self.resume_step()
+        return 0
 
     def _run_once(self):
         if self.ring is not None:
@@ -324,7 +354,7 @@ cdef class LoopCore:
             self.todo -= 1
             self.run_one(self.pop_ready())
         if self.ring is not None:
-            self.reap()
+            self.reap(ALL)
             if self.watches_due:
                 self.watcher.look()
         while self.due:
@@ -345,29 +375,53 @@ cdef class LoopCore:
         if not (self.ready or self._stopping or self.watches_due):
             # From here on other threads wake us: what they add after the look at the
             # queue is not missed.
-            self.sleeping = True
+            self.idle = ASLEEP
             try:
                 timeout = self.timeout_ns()
                 if timeout != 0:
+                    if self.poll.max_ns:
+                        return self.poll_ring(timeout)
                     return self.ring.enter(True, timeout)
             finally:
-                self.sleeping = False
+                self.idle = AWAKE
         # Callbacks in C would otherwise keep Ctrl-C waiting for ever.
         PyErr_CheckSignals()
         if self.ring.need_wait():
             self.ring.enter(False)
         return 0
 
+    cdef int poll_ring(self, int64_t timeout) except -1:
+        """Sleep, but look at the ring in user space first, if that has paid before."""
+        cdef int64_t start = now_ns()
+        if self.poll.wanted():
+            # Nothing comes of what has not been submitted.
+            if self.ring.need_wait():
+                self.ring.enter(False)
+            self.idle = SPINNING
+            self.poll.spin(self.ring, &self.idle, SPINNING, timeout)
+            # With the GIL again: who came before this has set the mark, who comes
+            # after it writes to the eventfd.
+            if self.idle != SPINNING or self.ready or self._stopping:
+                timeout = 0
+            elif timeout > 0:
+                timeout = max(0, timeout - (now_ns() - start))
+            self.idle = ASLEEP
+        if self.ring.need_wait():
+            self.ring.enter(False)
+        elif timeout != 0:
+            self.ring.enter(True, timeout)
+        return self.poll.adjust(now_ns() - start)
+
     cdef int wait_on_selector(self) except -1:
         cdef int64_t timeout = 0
-        self.sleeping = not (self.ready or self._stopping)
+        self.idle = AWAKE if self.ready or self._stopping else ASLEEP
         try:
-            if self.sleeping:
+            if self.idle != AWAKE:
                 timeout = self.timeout_ns()
             seconds = None if timeout < 0 else timeout / 1e9
             reported = self._selector.select(seconds)
         finally:
-            self.sleeping = False
+            self.idle = AWAKE
         self._process_events(reported)
         return 0
 
@@ -386,6 +440,41 @@ cdef class LoopCore:
         PyObject_GenericSetAttr(<PyObject *>self, <PyObject *>name, NULL)
         if name == "time":
             self.look_for_clock()
+    def set_poll(self, *, max_ns=0, grow=0, shrink=0):
+        """Spin before sleeping, for up to `max_ns` nanoseconds; 0 turns it off.
+
+        grow    factor by which the spin gets longer when a longer one would have
+                been rewarded; 0: 2
+        shrink  divisor by which it gets shorter when none would have been; 0: it
+                ends at once, and begins anew from 4 microseconds
+
+        Any thread may call it at any time. Raises ValueError for anything but integers
+        from 0 on. Without effect on the selector backend and where the loop's thread
+        may use one CPU only. From QEMU's AioContext: see docs/polling.md.
+        """
+        self.poll.set(max_ns=max_ns, grow=grow, shrink=shrink)
+        # A spin that goes on would go on by the old rules.
+        if self.idle == SPINNING:
+            self._write_to_self()
+
+    def statistics(self):
+        """A `Statistics`: what the loop has done so far, and how things stand now."""
+        cdef Ring ring = self.ring
+        cdef BufferPool pool = self.pool
+        return Statistics(
+            iterations=self.step_number,
+            enters=0 if ring is None else ring.enter_count,
+            completions=0 if ring is None else ring.completion_count,
+            full_queues=0 if ring is None else ring.full_count,
+            in_flight=0 if ring is None else ring.in_flight_count,
+            ready=len(self.ready),
+            timers=len(self.timers),
+            pool_buffers=0 if pool is None else pool.count,
+            poll_ns=self.poll.ns,
+            spins_hit=self.poll.hit_count,
+            spins_missed=self.poll.missed_count,
+            spun_ns=self.poll.spun_ns,
+        )
 
     cdef double now(self) except? -1:
         return self.time() if self.other_clock else monotonic()
@@ -454,15 +543,15 @@ cdef class LoopCore:
             self._current_handle = None
         return 0
 
-    cdef int reap(self) except -1:
-        """Hand out what has completed. What an operation could not deal with goes to
-        the exception handler, and the rest is handed out all the same."""
+    cdef int reap(self, unsigned limit) except -1:
+        """Hand out what has completed, so many at most. What an operation could not
+        deal with goes to the exception handler; the rest is handed out all the same."""
         while True:
             try:
                 if self.debug:
-                    self.reap_slowly()
+                    self.reap_slowly(limit)
                 else:
-                    self.ring.reap(0xFFFFFFFF)
+                    self.ring.reap(limit)
                 return 0
             except (SystemExit, KeyboardInterrupt):
                 raise
@@ -473,10 +562,12 @@ cdef class LoopCore:
                     "exception": exc,
                 })
 
-    cdef int reap_slowly(self) except -1:
+    cdef int reap_slowly(self, Py_ssize_t limit) except -1:
         cdef Py_ssize_t left = self.ring.completions_count
         cdef double start
         cdef double seconds
+        self.ring.full_count += left == self.ring.cq_entries
+        left = min(left, limit)
         while left > 0:
             left -= 1
             start = monotonic()
@@ -533,15 +624,16 @@ cdef class LoopCore:
         """
         cdef Ring old = self.ring
         cdef Operation op
-        new = Ring(**self.ring_options)
+        cdef Ring new = Ring(**self.ring_options)
         pool = None if self.pool is None else self.pool.again(new)
         message_pool = None
         if self.message_pool is not None:
             message_pool = self.message_pool.again(new)
         # First, so that what completions prepare goes to the new ring.
         self.ring = new
-        old.reap(0xFFFFFFFF)
+        old.reap(ALL)
         operations = old.abandon()
+        new.count_on(old)
         # Kept until the next move: the kernel takes the old ring apart a little later.
         self.retired = (old, self.pool, self.message_pool)
         self.pool = pool

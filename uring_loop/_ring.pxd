@@ -26,6 +26,11 @@ cdef class Ring:
     cdef readonly unsigned flags
     cdef readonly dict refused
     cdef readonly Py_ssize_t in_flight_count
+    cdef readonly unsigned long enter_count
+    cdef readonly unsigned long completion_count
+    cdef readonly unsigned long full_count
+    # An eventfd to be written to when an entry is queued, else -1: see _guest.pyx.
+    cdef int tell_fd
     cdef readonly bint enabled
     cdef readonly bint closed
     cdef readonly unsigned long owner
@@ -35,6 +40,7 @@ cdef class Ring:
     cdef int create(self, unsigned entries, unsigned cq_entries,
                     io_uring_params *params) except? -1
     cdef int check_kernel(self) except -1
+    cdef void count_on(self, Ring other) noexcept
     cdef int check_result(self, int res) except -1
     cdef bint has_overflow(self) noexcept
     cdef bint holds(self, Operation op) noexcept
@@ -56,6 +62,7 @@ cdef class Ring:
     cpdef int enter(self, bint wait, int64_t timeout_ns=*) except -1
     cpdef int reap(self, unsigned limit) except -1
     cpdef Operation reap_one(self)
+    cdef int tell_events_to(self, int fd) except -1
     cpdef list abandon(self)
     cpdef list close(self)
     cdef int drain(self) except -1

@@ -168,6 +168,7 @@ cdef class Ring:
         self.refused = {}
         self.known_flags = known_flags
         self.fork_mark = fork_count
+        self.tell_fd = -1
         check_taskrun(taskrun)
         flags |= TASKRUN_FLAGS[taskrun]
         if disabled:
@@ -242,6 +243,13 @@ cdef class Ring:
             self.close()
             raise os_error(res)
         return 0
+
+    cdef void count_on(self, Ring other) noexcept:
+        """Go on with the counts of the ring that this one takes over from."""
+        # Assignments only: cannot raise.
+        self.enter_count = other.enter_count
+        self.completion_count = other.completion_count
+        self.full_count = other.full_count
 
     @property
     def sq_entries(self):
@@ -346,6 +354,9 @@ cdef class Ring:
             sqe = io_uring_get_sqe(&self.ring)
             if sqe == NULL:
                 raise os_error(-EAGAIN)
+        if self.tell_fd >= 0:
+            os.eventfd_write(self.tell_fd, 1)
+            self.tell_fd = -1
         return sqe
 
     cdef int make_room(self) except -1:
@@ -437,6 +448,7 @@ cdef class Ring:
         cdef __kernel_timespec *limit = NULL
         cdef int res
         self.check_usable()
+        self.enter_count += 1
         if not wait:
             res = io_uring_submit_and_get_events(&self.ring)
         else:
@@ -472,7 +484,9 @@ cdef class Ring:
         cdef unsigned left
         cdef unsigned done = 0
         self.check_usable()
-        left = min(limit, io_uring_cq_ready(&self.ring))
+        left = io_uring_cq_ready(&self.ring)
+        self.full_count += left == self.ring.cq.ring_entries
+        left = min(limit, left)
         while done < left and not self.closed:
             done += 1
             self.reap_one()
@@ -486,6 +500,7 @@ cdef class Ring:
         self.check_usable()
         if not uring_pop(&self.ring, &cqe) or cqe.user_data == 0:
             return None
+        self.completion_count += 1
         op = <Operation><void *><uintptr_t>cqe.user_data
         if not cqe.flags & IORING_CQE_F_MORE:
             self.unlink(op)
@@ -512,6 +527,18 @@ cdef class Ring:
         if self.closed or self.is_forked():
             return 0
         return io_uring_cq_ready(&self.ring)
+
+    cdef int tell_events_to(self, int fd) except -1:
+        """Let the kernel write to this eventfd when there is something to enter for;
+        -1 ends that. Only the issuer may ask."""
+        cdef int res
+        if fd < 0:
+            res = io_uring_unregister_eventfd(&self.ring)
+        else:
+            res = io_uring_register_eventfd(&self.ring, fd)
+        if res < 0:
+            raise os_error(res)
+        return 0
 
     # ---- the end --------------------------------------------------------------
 

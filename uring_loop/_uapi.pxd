@@ -85,6 +85,8 @@ cdef extern from "uring.h" nogil:
     void io_uring_queue_exit(io_uring *ring)
     int io_uring_enable_rings(io_uring *ring)
     int io_uring_register_probe(io_uring *ring, io_uring_probe *p, unsigned nr)
+    int io_uring_register_eventfd(io_uring *ring, int event_fd)
+    int io_uring_unregister_eventfd(io_uring *ring)
     int io_uring_register_buf_ring(
         io_uring *ring, io_uring_buf_reg *reg, unsigned flags)
     int io_uring_buf_ring_mask(uint32_t ring_entries)

@@ -17,6 +17,7 @@ from uring_loop._ring import check_taskrun
 from uring_loop._stream import StreamTransport
 from uring_loop._tls import SSLProtocol
 from uring_loop.fallback import SelectorStreamTransport, does_more
+from uring_loop.guest import Guest
 
 
 class Loop(LoopCore, asyncio.SelectorEventLoop):
@@ -28,14 +29,18 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
                 of QEMU's series, Linux 5.19)
     sq_entries  size of the submission queue, a power of two from 8 to 32768; the
                 completion queue has four times as many
+    poll_max_ns, poll_grow, poll_shrink
+                adaptive polling, off by default: see `set_poll`
 
     Raises ValueError for an unknown option value, and OSError with cause and cure if
     backend="io_uring" and there is no ring to be had.
     """
 
-    def __init__(self, *, backend=None, taskrun="defer", sq_entries=256):
+    def __init__(self, *, backend=None, taskrun="defer", sq_entries=256,
+                 poll_max_ns=0, poll_grow=0, poll_shrink=0):
         backend = backends.requested_backend(backend)
         options = check_options(taskrun, sq_entries)
+        self.set_poll(max_ns=poll_max_ns, grow=poll_grow, shrink=poll_shrink)
         self.backend_reason = "available" if backend == "auto" else "asked for"
         self._listeners = {}
         self._pidfds = set()
@@ -111,6 +116,10 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         current = signal.set_wakeup_fd(-1)
         if self._signal_handlers or current != self._csock.fileno():
             signal.set_wakeup_fd(current)
+
+    def guest(self, **options):
+        """A Guest: lets a foreign main loop run this one. Options are Guest's."""
+        return Guest(self, **options)
 
     def close(self):
         """Close the loop; what is in flight is cancelled and waited for."""

@@ -251,6 +251,8 @@ PRESENT = {
     "constants._SendfileMode.TRY_NATIVE": "3.11",
     "constants._SendfileMode.FALLBACK": "3.11",
     "constants._SendfileMode.UNSUPPORTED": "3.11",
+    "tasks._enter_task": "3.11",
+    "tasks._leave_task": "3.11",
     "sslproto.SSLAgainErrors": "3.11",
     "sslproto.SSLProtocolState.WRAPPED": "3.11",
     "sslproto.SSLProtocolState.FLUSHING": "3.11",

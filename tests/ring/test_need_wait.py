@@ -120,6 +120,29 @@ def test_coop_holds_completions_back_until_the_flag_is_seen(
     pytest.fail("300 spins, and never a completion that only the flag announced")
 
 
+def test_without_the_flag_a_loop_that_looks_and_polls_makes_no_progress(
+        make_ring, make_pool, ops, pair):
+    """DEFER: neither the queue nor poll(2) on the ring ever shows the completion, so
+    who enters only for what the queue shows never enters. The flag is there at once."""
+    ring = make_ring(taskrun="defer")
+    if "DEFER_TASKRUN" not in ring.flag_names:
+        pytest.skip("no DEFER_TASKRUN before Linux 6.1")
+    op = ops.receive(pair[0].fileno(), make_pool(ring))
+    ring.prepare(op)
+    ring.enter(False)
+    pair[1].send(b"there")
+    poll = select.poll()
+    poll.register(ring.fileno(), select.POLLIN)
+    for _ in range(2_000):
+        poll.poll(0)
+        assert ring.completions_count == 0
+        assert ring.reap(10) == 0
+        assert ring.need_wait()
+    ring.enter(False)
+    ring.reap(10)
+    assert op.bytes == b"there"
+
+
 def test_an_overflow_is_a_reason_while_the_queue_looks_empty(
         make_ring, modes, mode, ops):
     ring = make_ring(sq_entries=4, cq_entries=4, **modes[mode])

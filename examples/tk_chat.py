@@ -1,0 +1,103 @@
+"""A chat window: tkinter's main loop, with server and client of the chat inside it.
+
+    apt install python3-tk
+    python tk_chat.py [--port 8765] [--say TEXT ...] [--quit-after COUNT]
+
+Whoever connects (telnet, nc) takes part. `--say` types lines by itself.
+"""
+
+import argparse
+import asyncio
+import tkinter
+from tkinter import scrolledtext
+
+import uring_loop
+from uring_loop.hosts import TkHost
+
+
+class Room:
+    """The server: every line goes to everybody."""
+
+    def __init__(self):
+        self.writers = set()
+
+    async def serve(self, reader, writer):
+        self.writers.add(writer)
+        try:
+            while line := await reader.readline():
+                for other in self.writers:
+                    other.write(line)
+        finally:
+            self.writers.discard(writer)
+            writer.close()
+
+
+class Window:
+    """The client: a text field to read and an entry to write."""
+
+    def __init__(self, root, title):
+        root.title(title)
+        self.text = scrolledtext.ScrolledText(root, width=60, height=12)
+        self.text.pack(fill="both", expand=True)
+        self.entry = tkinter.Entry(root)
+        self.entry.pack(fill="x")
+        self.entry.bind("<Return>", self.send)
+        self.writer = None
+
+    def send(self, event=None):
+        # Called by tkinter: what it writes wakes the loop.
+        self.writer.write(self.entry.get().encode() + b"\n")
+        self.entry.delete(0, "end")
+
+    async def follow(self, port):
+        """Show each line; yields their number."""
+        reader, self.writer = await asyncio.open_connection("127.0.0.1", port)
+        count = 0
+        while line := await reader.readline():
+            self.text.insert("end", line.decode())
+            self.text.see("end")
+            count += 1
+            yield count
+
+
+async def chat(root, window, arguments):
+    server = await asyncio.start_server(Room().serve, "127.0.0.1", arguments.port)
+    port = server.sockets[0].getsockname()[1]
+    window.text.insert("end", f"chat server on 127.0.0.1 port {port}\n")
+    for number, text in enumerate(arguments.say):
+        root.after(100 * (number + 1), type_line, window, text)
+    async with server:
+        async for count in window.follow(port):
+            if count == arguments.quit_after:
+                window.writer.close()
+                break
+    backend = asyncio.get_running_loop().backend
+    print(f"{count} lines in tkinter's window, backend {backend}")
+
+
+def type_line(window, text):
+    window.entry.insert(0, text)
+    window.send()
+
+
+def main(arguments):
+    root = tkinter.Tk()
+    window = Window(root, "uring_loop inside tkinter")
+    loop = uring_loop.new_event_loop()
+    task = loop.create_task(chat(root, window, arguments))
+    task.add_done_callback(lambda task: loop.stop())
+    with TkHost(loop, root):
+        root.mainloop()
+    if not task.done():
+        task.cancel()
+    loop.run_until_complete(asyncio.wait([task]))
+    loop.close()
+    return 0 if task.cancelled() else task.result()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--say", nargs="*", default=[])
+    parser.add_argument("--quit-after", type=int)
+    main(parser.parse_args())

@@ -1,0 +1,1 @@
+"""Guest mode: the loop inside a foreign main loop, a small one and the real ones."""
