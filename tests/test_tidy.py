@@ -18,7 +18,8 @@ LAYERS = (
     ("_stream", "_watch", "_datagram", "_sockops", "_files", "_pipe", "_tls"),
     ("_accept", "fallback"),
     ("loop",),
-    ("running", "policy", "iothread", "guest", "files"),
+    ("running", "policy", "iothread", "guest", "files", "sharded_server"),
+    ("iothread_group",),
     ("__init__", "__main__"),
 )
 LAYER_OF = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -2,11 +2,14 @@
 
 from uring_loop import _compat
 from uring_loop._version import __version__
+from uring_loop.iothread import IOThread
+from uring_loop.iothread_group import IOThreadGroup
 from uring_loop.loop import Loop
 from uring_loop.policy import install
 from uring_loop.running import new_event_loop, run
 
-__all__ = ["Loop", "__version__", "install", "new_event_loop", "run"]
+__all__ = ["IOThread", "IOThreadGroup", "Loop", "__version__", "install",
+           "new_event_loop", "run"]
 
 if _compat.HAS_POLICIES:
     from uring_loop.policy import EventLoopPolicy

@@ -40,7 +40,21 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         selector = None
         if backend != "selector":
             selector = self._try_ring(options, required=backend == "io_uring")
-        super().__init__(selector or selectors.DefaultSelector())
+        self._finish_making(selector or selectors.DefaultSelector())
+
+    def _finish_making(self, selector):
+        try:
+            super().__init__(selector)
+        except BaseException:
+            # Such as no descriptor for the socket pair: nobody can close this loop.
+            self._closed = True
+            for part in (self.__dict__.get("_ssock"), self.__dict__.get("_csock")):
+                if part is not None:
+                    part.close()
+            selector.close()
+            if self.ring is not None:
+                self.close_ring()
+            raise
 
     def _try_ring(self, options, required):
         try:
