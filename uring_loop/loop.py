@@ -27,14 +27,18 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
                 of QEMU's series, Linux 5.19)
     sq_entries  size of the submission queue, a power of two from 8 to 32768; the
                 completion queue has four times as many
+    single_issuer  False leaves out SINGLE_ISSUER (Linux 6.0), by which the kernel lets
+                only one thread use the ring. taskrun has to be "coop" then, since
+                DEFER_TASKRUN needs it. Nothing else changes: for comparisons
 
     Raises ValueError for an unknown option value, and OSError with cause and cure if
     backend="io_uring" and there is no ring to be had.
     """
 
-    def __init__(self, *, backend=None, taskrun="defer", sq_entries=256):
+    def __init__(self, *, backend=None, taskrun="defer", sq_entries=256,
+                 single_issuer=True):
         backend = backends.requested_backend(backend)
-        options = check_options(taskrun, sq_entries)
+        options = check_options(taskrun, sq_entries, single_issuer)
         self.backend_reason = "available" if backend == "auto" else "asked for"
         self._listeners = {}
         selector = None
@@ -197,11 +201,15 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         super()._stop_serving(sock)
 
 
-def check_options(taskrun, sq_entries):
+def check_options(taskrun, sq_entries, single_issuer):
     """The options of a Ring, or ValueError."""
-    check_taskrun(taskrun)
+    if not isinstance(single_issuer, bool):
+        raise ValueError(
+            f"single_issuer must be True or False, not {single_issuer!r}")
+    check_taskrun(taskrun, single_issuer)
     if (not isinstance(sq_entries, int) or not 8 <= sq_entries <= 32768
             or sq_entries & (sq_entries - 1)):
         raise ValueError(
             f"sq_entries must be a power of two from 8 to 32768, not {sq_entries!r}")
-    return {"taskrun": taskrun, "sq_entries": sq_entries}
+    return {"taskrun": taskrun, "sq_entries": sq_entries,
+            "single_issuer": single_issuer}
