@@ -150,8 +150,9 @@ class IOThread:
         """
         future = concurrent.futures.Future()
         with self._accepting():
+            self._watch(future)
             self.loop.call_soon_threadsafe(call_into, future, fn, args)
-            return self._watch(future)
+        return future
 
     @contextlib.contextmanager
     def _accepting(self):

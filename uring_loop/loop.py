@@ -42,23 +42,24 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         self.backend_reason = "available" if backend == "auto" else "asked for"
         self._listeners = {}
         selector = None
-        if backend != "selector":
-            selector = self._try_ring(options, required=backend == "io_uring")
-        self._finish_making(selector or selectors.DefaultSelector())
-
-    def _finish_making(self, selector):
         try:
+            if backend != "selector":
+                selector = self._try_ring(options, required=backend == "io_uring")
+            selector = selector or selectors.DefaultSelector()
             super().__init__(selector)
         except BaseException:
-            # Such as no descriptor for the socket pair: nobody can close this loop.
-            self._closed = True
-            for part in (self.__dict__.get("_ssock"), self.__dict__.get("_csock")):
-                if part is not None:
-                    part.close()
-            selector.close()
-            if self.ring is not None:
-                self.close_ring()
+            self._undo_making(selector)
             raise
+
+    def _undo_making(self, selector):
+        """Such as when there was no descriptor for the socket pair: nobody can close
+        what has not been made, and the collector would come late."""
+        self._closed = True
+        for part in (selector, vars(self).get("_ssock"), vars(self).get("_csock")):
+            if part is not None:
+                part.close()
+        if self.ring is not None:
+            self.close_ring()
 
     def _try_ring(self, options, required):
         try:

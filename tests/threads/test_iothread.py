@@ -198,10 +198,9 @@ def test_many_threads_submit_at_once(thread):
 
 
 def test_load_counts_calls_and_transports(thread):
-    assert thread.load == 0
-    gate = asyncio.Event()
-    future = thread.run(gate.wait())
-    assert thread.load == 1
+    def load():
+        """As the thread sees it, without this very call."""
+        return thread.submit(lambda: thread.load).result(SECONDS) - 1
 
     async def listen():
         loop = asyncio.get_running_loop()
@@ -209,13 +208,17 @@ def test_load_counts_calls_and_transports(thread):
             asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0))
         return transport
 
+    assert load() == 0
+    gate = asyncio.Event()
+    future = thread.run(gate.wait())
+    assert load() == 1
     transport = thread.run(listen()).result(SECONDS)
-    assert thread.load == 2
+    assert load() == 2
     thread.submit(gate.set).result(SECONDS)
     thread.submit(transport.close).result(SECONDS)
+    del transport
     assert future.result(SECONDS) is True
-    thread.run(asyncio.sleep(0)).result(SECONDS)
-    assert thread.load == 0
+    assert load() == 0
 
 
 # ---- stop and join --------------------------------------------------------------
@@ -402,25 +405,31 @@ def test_with_raises_what_ended_the_thread(options, reported):
 
 
 def test_nobody_waits_for_ever_when_finishing_fails(options, reported):
-    """Two tasks that answer their cancellation with SystemExit: the second is never
-    waited for."""
-    begun = threading.Barrier(2)
+    """A task that answers its cancellation with SystemExit, and one that takes its
+    time, which it does not get."""
+    begun = threading.Barrier(3)
 
-    async def stubborn(code):
+    async def stubborn():
         try:
-            begun_here.append(code)
-            if len(begun_here) == 2:
-                begun.wait(SECONDS)
-            await asyncio.Event().wait()
-        finally:
-            raise SystemExit(code)
+            await began()
+        except asyncio.CancelledError:
+            raise SystemExit("not like this") from None
 
-    begun_here = []
+    async def slow():
+        try:
+            await began()
+        except asyncio.CancelledError:
+            await asyncio.Event().wait()
+
+    async def began():
+        asyncio.get_running_loop().run_in_executor(None, begun.wait, SECONDS)
+        await asyncio.Event().wait()
+
     thread = IOThread(**options)
-    futures = [thread.run(stubborn(code)) for code in (1, 2)]
+    futures = [thread.run(stubborn()), thread.run(slow())]
     begun.wait(SECONDS)
     thread.stop()
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit, match="not like this"):
         thread.join(SECONDS)
     for future in futures:
         assert isinstance(future.exception(SECONDS), (SystemExit, RuntimeError))
