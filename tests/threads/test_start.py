@@ -1,4 +1,4 @@
-"""Each step of an IOThread's start fails in turn: the creator hears, nothing is left."""
+"""Each step of an IOThread's start fails in turn: the creator hears, nothing leaks."""
 
 import asyncio
 import errno
