@@ -7,9 +7,10 @@ from uring_loop.iothread_group import IOThreadGroup
 from uring_loop.loop import Loop
 from uring_loop.policy import install
 from uring_loop.running import new_event_loop, run
+from uring_loop.sharded_server import ShardedServer
 
-__all__ = ["IOThread", "IOThreadGroup", "Loop", "__version__", "install",
-           "new_event_loop", "run"]
+__all__ = ["IOThread", "IOThreadGroup", "Loop", "ShardedServer", "__version__",
+           "install", "new_event_loop", "run"]
 
 if _compat.HAS_POLICIES:
     from uring_loop.policy import EventLoopPolicy

@@ -1,11 +1,15 @@
 """Types of the public names of uring_loop."""
 
 import asyncio
+import socket
 import sys
-from collections.abc import Coroutine
-from typing import Any, Literal, TypedDict, TypeVar, Unpack
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Literal, Self, TypedDict, TypeVar, TypeVarTuple, Unpack
 
 _T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
 _Backend = Literal["auto", "io_uring", "selector"]
 _TaskRun = Literal["defer", "coop"]
 
@@ -13,6 +17,7 @@ class _Options(TypedDict, total=False):
     backend: _Backend | None
     taskrun: _TaskRun
     sq_entries: int
+    single_issuer: bool
 
 __version__: str
 
@@ -24,6 +29,7 @@ class Loop(asyncio.SelectorEventLoop):
         backend: _Backend | None = None,
         taskrun: _TaskRun = "defer",
         sq_entries: int = 256,
+        single_issuer: bool = True,
     ) -> None: ...
     @property
     def backend(self) -> Literal["io_uring", "selector"]: ...
@@ -31,6 +37,96 @@ class Loop(asyncio.SelectorEventLoop):
     def ring_flags(self) -> tuple[str, ...]: ...
     @property
     def ring_refused(self) -> dict[str, str]: ...
+
+class _Ends:
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+
+class IOThread(_Ends):
+    loop: Loop
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        daemon: bool = False,
+        cpu_affinity: int | Iterable[int] | None = None,
+        **loop_options: Unpack[_Options],
+    ) -> None: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def native_id(self) -> int: ...
+    @property
+    def daemon(self) -> bool: ...
+    @property
+    def state(self) -> Literal["starting", "running", "stopping", "stopped"]: ...
+    @property
+    def load(self) -> float: ...
+    def run(self, coro: Coroutine[Any, Any, _T]) -> Future[_T]: ...
+    def submit(
+        self, fn: Callable[[Unpack[_Ts]], _T], /, *args: Unpack[_Ts]
+    ) -> Future[_T]: ...
+    def stop(self) -> None: ...
+    def join(self, timeout: float | None = None) -> None: ...
+
+class ShardedServer:
+    @property
+    def addresses(self) -> tuple[Any, ...]: ...
+    def close(self, grace_seconds: float | None = None) -> Future[None]: ...
+
+class IOThreadGroup(_Ends):
+    threads: tuple[IOThread, ...]
+    def __init__(
+        self,
+        count: int,
+        name: str = "IOThreadGroup",
+        *,
+        daemon: bool = False,
+        cpu_affinity: Iterable[int | Iterable[int] | None] | None = None,
+        **loop_options: Unpack[_Options],
+    ) -> None: ...
+    def run_on_least_loaded(self, coro: Coroutine[Any, Any, _T]) -> Future[_T]: ...
+    def create_server(
+        self,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        host: str | Iterable[str] | None = None,
+        port: int | None = None,
+        *,
+        path: str | None = None,
+        sock: socket.socket | None = None,
+        reuse_port: bool | None = None,
+        **options: Any,
+    ) -> Future[ShardedServer]: ...
+    def start_server(
+        self,
+        client_connected_cb: Callable[
+            [asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None
+        ],
+        host: str | Iterable[str] | None = None,
+        port: int | None = None,
+        *,
+        limit: int = 65536,
+        path: str | None = None,
+        sock: socket.socket | None = None,
+        reuse_port: bool | None = None,
+        **options: Any,
+    ) -> Future[ShardedServer]: ...
+    def stop(self, grace_seconds: float | None = 0) -> None: ...
+    def join(self, timeout: float | None = None) -> None: ...
 
 def new_event_loop(**options: Unpack[_Options]) -> Loop: ...
 def run(
@@ -46,6 +142,9 @@ if sys.version_info < (3, 16):
         def new_event_loop(self) -> Loop: ...
 
     __all__ = [
-        "EventLoopPolicy", "Loop", "__version__", "install", "new_event_loop", "run"]
+        "EventLoopPolicy", "IOThread", "IOThreadGroup", "Loop", "ShardedServer",
+        "__version__", "install", "new_event_loop", "run"]
 else:
-    __all__ = ["Loop", "__version__", "install", "new_event_loop", "run"]
+    __all__ = [
+        "IOThread", "IOThreadGroup", "Loop", "ShardedServer", "__version__", "install",
+        "new_event_loop", "run"]

@@ -248,10 +248,10 @@ def start_and_stop(count, times, options):
 
 
 def test_threads_that_come_and_go_leak_nothing(options):
-    """20 threads 10 times; `python -m tests.threads.many` does 200, 50 times."""
-    resident = start_and_stop(20, 10, options)
+    """20 threads 6 times; `python -m tests.threads.many` does 200, 50 times."""
+    resident = start_and_stop(20, 6, options)
     # The first rounds fill the allocator's pools. A loop that is left has 100 KiB.
-    assert resident[-1] - resident[4] < 2048, resident
+    assert resident[-1] - resident[3] < 2048, resident
 
 
 AS_SOMEBODY = """
@@ -289,6 +289,6 @@ for turn in range(3):
         t.join()
     assert threading.active_count() == 1
     assert sorted(os.listdir("/proc/self/fd")) == fds
-    print(max(sizes) > min(sizes) >= 8, 2 <= len(sizes) < 100, kind)
+    print(8 <= min(sizes) < 256 and max(sizes) <= 256, len(sizes) < 100, kind)
 """)
     assert words == ["True", "True", "selector"] * 3
