@@ -62,6 +62,7 @@ class IOThread:
         self._begun = False
         self._error = None
         self._unfinished = set()
+        self._connections_count = 0
         self._process = os.getpid()
         self._thread = threading.Thread(
             target=self._main, name=name or f"IOThread-{next(_numbers)}",
@@ -111,11 +112,12 @@ class IOThread:
 
     @property
     def load(self):
-        """How busy it is: calls of run() and submit() that are not done, plus open
-        transports of the loop; infinite if it takes no more work. A snapshot."""
+        """How busy it is: calls of run() and submit() that are not done, plus
+        connections that it serves for an IOThreadGroup; infinite if it takes no more
+        work. A snapshot."""
         if self._state != RUNNING:
             return math.inf
-        return len(self._unfinished) + len(self.loop._transports)
+        return len(self._unfinished) + self._connections_count
 
     def __repr__(self):
         text = f"<{type(self).__name__} {self.name!r} {self._state}"

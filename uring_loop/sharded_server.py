@@ -115,9 +115,10 @@ class Shard:
         try:
             for original in originals:
                 sockets.append(listener_like(original))
-            self.server = asyncio.Server(
+            self.server = CountingServer(
                 self.thread.loop, sockets, factory, self.tls[0],
                 options.get("backlog", 100), *self.tls[1:])
+            self.server.thread = self.thread
             await self.server.start_serving()
         except BaseException:
             for sock in sockets:
@@ -154,6 +155,22 @@ class Shard:
                 if getattr(transport, "_server", None) is self.server:
                     transport.abort()
         await self.ended
+
+
+class CountingServer(asyncio.Server):
+    """Tells its IOThread how many connections there are.
+
+    Transports report to it in the thread that serves them. Their number in
+    loop._transports will not do: those that have ended stay there for a while.
+    """
+
+    def _attach(self, *args):
+        super()._attach(*args)
+        self.thread._connections_count += 1
+
+    def _detach(self, *args):
+        super()._detach(*args)
+        self.thread._connections_count -= 1
 
 
 def listener_like(original):

@@ -24,7 +24,7 @@ async def work(seconds=0):
         await asyncio.to_thread(time.sleep, 0.05)
         await asyncio.sleep(0.05)
         # One write, which others cannot come between.
-        os.write(1, b"finished\n")
+        os.write(1, b"finished\\n")
 """
 
 

@@ -138,8 +138,13 @@ def test_all_threads_serve(group, place):
     # Always in the thread that has it.
     assert collections.Counter(map(ask, clients)) == names
     assert f"{address} in 3 threads" in repr(server)
+    loads = {t.name: t.submit(lambda t=t: t.load).result(SECONDS) - 1
+             for t in group.threads}
+    assert loads == names
     closed(clients)
     server.close().result(SECONDS)
+    assert [t.submit(lambda t=t: t.load).result(SECONDS)
+            for t in group.threads] == [1, 1, 1]
     with pytest.raises(OSError):
         connect(address)
 
