@@ -425,3 +425,46 @@ def test_nobody_waits_for_ever_when_finishing_fails(options, reported):
         thread.join(SECONDS)
     for future in futures:
         assert isinstance(future.exception(SECONDS), (SystemExit, RuntimeError))
+
+
+def ended_by(error, thread, *queued):
+    """End the thread by this while `queued` coroutines wait behind; their Futures."""
+    gate = threading.Event()
+
+    def fail():
+        gate.wait(SECONDS)
+        raise error
+
+    thread.submit(fail)
+    futures = [thread.run(coro) for coro in queued]
+    gate.set()
+    with pytest.raises(SystemExit) as caught:
+        thread.join(SECONDS)
+    assert caught.value is error
+    return futures
+
+
+def test_what_is_queued_behind_the_end_is_cancelled(options, reported):
+    """It had been accepted, so it begins, in order to hear that it is over."""
+    async def wait():
+        await asyncio.Event().wait()
+
+    thread = IOThread(**options)
+    futures = ended_by(SystemExit("first"), thread, wait(), wait())
+    assert [future.cancelled() for future in futures] == [True, True]
+    assert len(reported()) == 1
+
+
+def test_the_first_exception_is_the_one_that_is_raised(options, reported):
+    async def fail_too():
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise SystemExit("second") from None
+
+    begun = threading.Event()
+    thread = IOThread(**options)
+    thread.run(fail_too())
+    assert begun.wait(SECONDS)
+    ended_by(SystemExit("first"), thread)
