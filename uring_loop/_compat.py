@@ -33,8 +33,9 @@ else:
         loop._old_agen_hooks = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(firstiter=loop._asyncgen_firstiter_hook,
                                finalizer=loop._asyncgen_finalizer_hook)
-        loop._thread_id = threading.get_ident()
         events._set_running_loop(loop)
+        # Last: a loop that is marked as running cannot be closed.
+        loop._thread_id = threading.get_ident()
 
     def run_forever_cleanup(loop):
         loop._stopping = False

@@ -12,7 +12,7 @@ BACKENDS = pytest.mark.parametrize("backend", loops.under_test())
 ONE = pytest.mark.parametrize("backend", loops.under_test()[:1])
 
 WORK = """
-import threading, time, uring_loop
+import threading, uring_loop
 begun = threading.Event()
 
 async def work(seconds=0):
@@ -20,9 +20,9 @@ async def work(seconds=0):
     try:
         await asyncio.Event().wait()
     finally:
-        # More than one iteration, and a thread of the executor.
-        await asyncio.to_thread(time.sleep, 0.05)
-        await asyncio.sleep(0.05)
+        # Many iterations. No executor: 3.12 starts no thread at a program's end.
+        for _ in range(50):
+            await asyncio.sleep(0.001)
         # One write, which others cannot come between.
         os.write(1, b"finished\\n")
 """
@@ -159,8 +159,10 @@ async def long_work():
         await asyncio.Event().wait()
     finally:
         print("ready", flush=True)
-        await asyncio.to_thread(interrupted.wait)
-        await asyncio.sleep(0.05)
+        while not interrupted.is_set():
+            await asyncio.sleep(0.001)
+        for _ in range(50):
+            await asyncio.sleep(0.001)
         print("finished", flush=True)
 
 interrupted = threading.Event()
