@@ -18,7 +18,7 @@ extensions = [
         [f"uring_loop/{name}.pyx"],
         include_dirs=["include"],
         depends=["include/uring.h", "include/uring_abi.h", "include/uring_prep.h",
-                 "include/uring_spin.h"],
+                 "include/uring_spin.h", "include/uring_parked.h"],
         define_macros=[("_GNU_SOURCE", None)],
         # Stated, since CFLAGS of the environment may replace Python's own.
         extra_compile_args=["-O2"],

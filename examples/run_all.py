@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import sys
@@ -181,6 +182,37 @@ async def websocket_echo(port):
         return await socket.receive_str(timeout=10)
 
 
+async def iothreads(backend):
+    text = await run("iothread_disk_and_net.py", "--seconds", 2)
+    last = text.strip().splitlines()[-1]
+    numbers = [int(word) for word in last.split() if word.isdigit()]
+    check(len(numbers) == 2 and all(numbers), f"no work done: {text}")
+    check(f" {backend} " in text, f"not on {backend}: {text}")
+    return last
+
+
+async def sharded(backend):
+    async with serving("serving", "sharded_server.py", "--threads", 2) as port:
+        url = f"http://127.0.0.1:{port}/"
+        answers = [json.loads(await asyncio.to_thread(fetch, url))
+                   for _ in range(REQUESTS)]
+        check({answer["backend"] for answer in answers} == {backend},
+              f"not on {backend}: {answers[0]}")
+        threads = {answer["thread"] for answer in answers}
+        check(threads == {"shard-0", "shard-1"}, f"served by {threads}")
+        return f"{REQUESTS} requests to two threads; {await load(url)}"
+
+
+async def load(url):
+    if shutil.which("wrk") is None:
+        return "no wrk here"
+    wrk = await asyncio.create_subprocess_exec(
+        "wrk", "-t", "1", "-c", "16", "-d", "2", url, stdout=asyncio.subprocess.PIPE)
+    text = (await finish(wrk)).strip()
+    check("Non-2xx" not in text and "Socket errors" not in text, text)
+    return "wrk: " + next(line for line in text.splitlines() if "Requests/sec" in line)
+
+
 async def tests_with_hook(backend):
     return await run_pytest("pytest_hook")
 
@@ -234,8 +266,8 @@ async def qt_window(backend):
     return text.strip()
 
 
-EXAMPLES = [echo, chat, asgi, asgi_by_command, aiohttp, tests_with_hook, tk_chat,
-            qt_window]
+EXAMPLES = [echo, chat, asgi, asgi_by_command, aiohttp, iothreads, sharded,
+            tests_with_hook, tk_chat, qt_window]
 # Elsewhere PyGObject would have to be compiled.
 if sys.base_prefix == "/usr":
     EXAMPLES.append(glib_http)

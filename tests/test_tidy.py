@@ -19,7 +19,8 @@ LAYERS = (
     ("_stream", "_watch", "_guest", "_datagram", "_sockops", "_files", "_pipe", "_tls"),
     ("_accept", "fallback", "guest", "children", "names"),
     ("loop",),
-    ("running", "policy", "iothread", "hosts", "glib", "files"),
+    ("running", "policy", "iothread", "hosts", "glib", "files", "sharded_server"),
+    ("iothread_group",),
     ("__init__", "__main__"),
 )
 LAYER_OF = {name: level for level, names in enumerate(LAYERS) for name in names}

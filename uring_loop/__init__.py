@@ -3,13 +3,17 @@
 from uring_loop import _compat
 from uring_loop._version import __version__
 from uring_loop.guest import Guest
+from uring_loop.iothread import IOThread
+from uring_loop.iothread_group import IOThreadGroup
 from uring_loop.loop import Loop
 from uring_loop.policy import install
 from uring_loop.running import new_event_loop, run
+from uring_loop.sharded_server import ShardedServer
 from uring_loop.statistics import Statistics
 
 __all__ = [
-    "Guest", "Loop", "Statistics", "__version__", "install", "new_event_loop", "run"]
+    "Guest", "IOThread", "IOThreadGroup", "Loop", "ShardedServer", "Statistics",
+    "__version__", "install", "new_event_loop", "run"]
 
 if _compat.HAS_POLICIES:
     from uring_loop.policy import EventLoopPolicy

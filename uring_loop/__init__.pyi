@@ -1,13 +1,17 @@
 """Types of the public names of uring_loop."""
 
 import asyncio
+import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict, TypeVar, Unpack
+from types import TracebackType
+from typing import Any, Literal, Self, TypedDict, TypeVar, TypeVarTuple, Unpack
 
 _T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
 _Backend = Literal["auto", "io_uring", "selector"]
 _TaskRun = Literal["defer", "coop"]
 
@@ -18,6 +22,7 @@ class _Options(TypedDict, total=False):
     poll_max_ns: int
     poll_grow: int
     poll_shrink: int
+    single_issuer: bool
 
 __version__: str
 
@@ -32,6 +37,7 @@ class Loop(asyncio.SelectorEventLoop):
         poll_max_ns: int = 0,
         poll_grow: int = 0,
         poll_shrink: int = 0,
+        single_issuer: bool = True,
     ) -> None: ...
     @property
     def backend(self) -> Literal["io_uring", "selector"]: ...
@@ -74,6 +80,96 @@ class Statistics:
     spins_missed: int
     spun_ns: int
 
+class _Ends:
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+
+class IOThread(_Ends):
+    loop: Loop
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        daemon: bool = False,
+        cpu_affinity: int | Iterable[int] | None = None,
+        **loop_options: Unpack[_Options],
+    ) -> None: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def native_id(self) -> int: ...
+    @property
+    def daemon(self) -> bool: ...
+    @property
+    def state(self) -> Literal["starting", "running", "stopping", "stopped"]: ...
+    @property
+    def load(self) -> float: ...
+    def run(self, coro: Coroutine[Any, Any, _T]) -> Future[_T]: ...
+    def submit(
+        self, fn: Callable[[Unpack[_Ts]], _T], /, *args: Unpack[_Ts]
+    ) -> Future[_T]: ...
+    def stop(self) -> None: ...
+    def join(self, timeout: float | None = None) -> None: ...
+
+class ShardedServer:
+    @property
+    def addresses(self) -> tuple[Any, ...]: ...
+    def close(self, grace_seconds: float | None = None) -> Future[None]: ...
+
+class IOThreadGroup(_Ends):
+    threads: tuple[IOThread, ...]
+    def __init__(
+        self,
+        count: int,
+        name: str = "IOThreadGroup",
+        *,
+        daemon: bool = False,
+        cpu_affinity: Iterable[int | Iterable[int] | None] | None = None,
+        **loop_options: Unpack[_Options],
+    ) -> None: ...
+    def run_on_least_loaded(self, coro: Coroutine[Any, Any, _T]) -> Future[_T]: ...
+    def create_server(
+        self,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        host: str | Iterable[str] | None = None,
+        port: int | None = None,
+        *,
+        path: str | None = None,
+        sock: socket.socket | None = None,
+        reuse_port: bool | None = None,
+        **options: Any,
+    ) -> Future[ShardedServer]: ...
+    def start_server(
+        self,
+        client_connected_cb: Callable[
+            [asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None
+        ],
+        host: str | Iterable[str] | None = None,
+        port: int | None = None,
+        *,
+        limit: int = 65536,
+        path: str | None = None,
+        sock: socket.socket | None = None,
+        reuse_port: bool | None = None,
+        **options: Any,
+    ) -> Future[ShardedServer]: ...
+    def stop(self, grace_seconds: float | None = 0) -> None: ...
+    def join(self, timeout: float | None = None) -> None: ...
+
 def new_event_loop(**options: Unpack[_Options]) -> Loop: ...
 def run(
     main: Coroutine[Any, Any, _T],
@@ -88,9 +184,10 @@ if sys.version_info < (3, 16):
         def new_event_loop(self) -> Loop: ...
 
     __all__ = [
-        "EventLoopPolicy", "Guest", "Loop", "Statistics", "__version__", "install",
-        "new_event_loop", "run"]
+        "EventLoopPolicy", "Guest", "IOThread", "IOThreadGroup", "Loop",
+        "ShardedServer", "Statistics", "__version__", "install", "new_event_loop",
+        "run"]
 else:
     __all__ = [
-        "Guest", "Loop", "Statistics", "__version__", "install", "new_event_loop",
-        "run"]
+        "Guest", "IOThread", "IOThreadGroup", "Loop", "ShardedServer", "Statistics",
+        "__version__", "install", "new_event_loop", "run"]

@@ -29,12 +29,17 @@ else:
     def run_forever_setup(loop):
         loop._check_closed()
         loop._check_running()
-        loop._set_coroutine_origin_tracking(loop._debug)
         loop._old_agen_hooks = sys.get_asyncgen_hooks()
-        sys.set_asyncgen_hooks(firstiter=loop._asyncgen_firstiter_hook,
-                               finalizer=loop._asyncgen_finalizer_hook)
         loop._thread_id = threading.get_ident()
-        events._set_running_loop(loop)
+        try:
+            loop._set_coroutine_origin_tracking(loop._debug)
+            sys.set_asyncgen_hooks(firstiter=loop._asyncgen_firstiter_hook,
+                                   finalizer=loop._asyncgen_finalizer_hook)
+            events._set_running_loop(loop)
+        except BaseException:
+            # A loop that is marked as running could not be closed.
+            run_forever_cleanup(loop)
+            raise
 
     def run_forever_cleanup(loop):
         loop._stopping = False

@@ -2,7 +2,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint64_t
 
 from uring_loop._uapi cimport (
-    io_uring, io_uring_buf_ring, io_uring_params, io_uring_sqe)
+    io_uring, io_uring_buf_ring, io_uring_params, io_uring_sqe, uring_parked)
 
 
 cdef class Operation:
@@ -21,6 +21,8 @@ cdef class Operation:
 cdef class Ring:
     cdef io_uring ring
     cdef Operation ledger_first
+    # Entries of other threads, for which the queue had no room.
+    cdef uring_parked parked
     cdef unsigned known_flags
     cdef unsigned long fork_mark
     cdef readonly unsigned flags
@@ -49,6 +51,7 @@ cdef class Ring:
     cdef bint is_forked(self) noexcept
     cdef bint is_mine(self) noexcept
     cdef io_uring_sqe *next_entry(self) except NULL
+    cdef int unpark(self) except -1
     cdef int make_room(self) except -1
     cdef void link(self, Operation op) noexcept
     cdef void unlink(self, Operation op) noexcept

@@ -17,6 +17,7 @@ from cpython.object cimport PyObject
 from libc.errno cimport (
     EAGAIN, EBADFD, EBUSY, EEXIST, EINTR, EINVAL, ENOMEM, ENOSYS, ETIME)
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
+from libc.stdlib cimport free
 from libc.string cimport memset
 from posix.mman cimport (
     MADV_DONTFORK, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE,
@@ -106,11 +107,15 @@ def _note_fork():
 os.register_at_fork(after_in_child=_note_fork)
 
 
-def check_taskrun(taskrun):
-    """ValueError for a mode that there is not."""
+def check_taskrun(taskrun, single_issuer):
+    """ValueError for a mode that there is not, or not for many issuers."""
     if taskrun not in TASKRUN_FLAGS:
         raise ValueError(
             f"taskrun must be one of {', '.join(TASKRUN_FLAGS)}, not {taskrun!r}")
+    if taskrun == "defer" and not single_issuer:
+        raise ValueError(
+            "single_issuer=False needs taskrun='coop': the kernel defers task work "
+            "(taskrun='defer') only for a single issuer")
 
 
 cpdef object os_error(int res):
@@ -148,6 +153,7 @@ cdef class Ring:
                  kernel answers ENOMEM (RLIMIT_MEMLOCK)
     cq_entries   size of the completion queue; default 4 * sq_entries
     taskrun      "defer" (DEFER_TASKRUN) or "coop" (COOP_TASKRUN)
+    single_issuer  whether SINGLE_ISSUER is asked for, which "defer" needs
     disabled     create it with R_DISABLED: `enable` makes the thread that calls it
                  the single issuer; nothing is submitted before
     known_flags  set-up flags outside this mask are answered EINVAL without asking
@@ -158,19 +164,22 @@ cdef class Ring:
     """
 
     def __cinit__(self, *, unsigned sq_entries=256, unsigned cq_entries=0,
-                  str taskrun="defer", bint disabled=False,
+                  str taskrun="defer", bint single_issuer=True, bint disabled=False,
                   unsigned known_flags=0xFFFFFFFF):
         cdef unsigned flags = (
             IORING_SETUP_SUBMIT_ALL | IORING_SETUP_TASKRUN_FLAG
-            | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_NO_SQARRAY
-            | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP)
+            | IORING_SETUP_NO_SQARRAY | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP)
         self.closed = True
         self.refused = {}
         self.known_flags = known_flags
         self.fork_mark = fork_count
         self.tell_fd = -1
-        check_taskrun(taskrun)
+        check_taskrun(taskrun, single_issuer)
         flags |= TASKRUN_FLAGS[taskrun]
+        if single_issuer:
+            flags |= IORING_SETUP_SINGLE_ISSUER
+        else:
+            self.refused["SINGLE_ISSUER"] = "not asked for: single_issuer=False"
         if disabled:
             flags |= IORING_SETUP_R_DISABLED
         self.climb_down(sq_entries, cq_entries or 4 * sq_entries, flags)
@@ -346,8 +355,21 @@ cdef class Ring:
         return 0
 
     cdef io_uring_sqe *next_entry(self) except NULL:
-        cdef io_uring_sqe *sqe
+        cdef io_uring_sqe *sqe = NULL
         self.check_usable()
+        if not self.parked.count:
+            sqe = io_uring_get_sqe(&self.ring)
+        if sqe != NULL:
+            return sqe
+        if (self.enabled and self.owner != thread_token()
+                and self.flags & IORING_SETUP_SINGLE_ISSUER):
+            # Only its own thread may submit: there the loop goes on some time, or
+            # another runs it, and all is prepared anew on another ring.
+            sqe = uring_park(&self.parked)
+            if sqe == NULL:
+                raise MemoryError
+            return sqe
+        self.unpark()
         sqe = io_uring_get_sqe(&self.ring)
         if sqe == NULL:
             self.make_room()
@@ -358,6 +380,11 @@ cdef class Ring:
             os.eventfd_write(self.tell_fd, 1)
             self.tell_fd = -1
         return sqe
+
+    cdef int unpark(self) except -1:
+        while uring_unpark(&self.parked, &self.ring):
+            self.make_room()
+        return 0
 
     cdef int make_room(self) except -1:
         """Hand a full queue to the kernel: callers never see "full"."""
@@ -436,7 +463,7 @@ cdef class Ring:
         if self.closed or self.is_forked():
             return True
         # Without TASKRUN_FLAG a kernel older than 5.19 posts by itself.
-        return uring_need_wait(&self.ring)
+        return self.parked.count or uring_need_wait(&self.ring)
 
     cpdef int enter(self, bint wait, int64_t timeout_ns=-1) except -1:
         """The one system call: submit, and with `wait` sleep for a completion.
@@ -449,6 +476,8 @@ cdef class Ring:
         cdef int res
         self.check_usable()
         self.enter_count += 1
+        if self.parked.count:
+            self.unpark()
         if not wait:
             res = io_uring_submit_and_get_events(&self.ring)
         else:
@@ -587,6 +616,9 @@ cdef class Ring:
         # Also takes the ledger apart: freed as a chain, a long one would exhaust the
         # stack.
         self.abandon()
+
+    def __dealloc__(self):
+        free(self.parked.sqes)
 
 
 @cython.final

@@ -123,3 +123,11 @@ cdef extern from "uring.h" nogil:
         io_uring_sqe *sqe, int fd, void *msg, unsigned flags)
     void io_uring_prep_multishot_accept(
         io_uring_sqe *sqe, int fd, void *addr, void *addrlen, int flags)
+
+cdef extern from "uring_parked.h" nogil:
+    struct uring_parked:
+        io_uring_sqe *sqes
+        unsigned count
+
+    io_uring_sqe *uring_park(uring_parked *parked)
+    unsigned uring_unpark(uring_parked *parked, io_uring *ring)

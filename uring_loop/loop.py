@@ -29,6 +29,9 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
                 of QEMU's series, Linux 5.19)
     sq_entries  size of the submission queue, a power of two from 8 to 32768; the
                 completion queue has four times as many
+    single_issuer  False leaves out SINGLE_ISSUER (Linux 6.0), by which the kernel lets
+                only one thread use the ring. taskrun has to be "coop" then, since
+                DEFER_TASKRUN needs it. Nothing else changes: for comparisons
     poll_max_ns, poll_grow, poll_shrink
                 adaptive polling, off by default: see `set_poll`
 
@@ -37,17 +40,32 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
     """
 
     def __init__(self, *, backend=None, taskrun="defer", sq_entries=256,
-                 poll_max_ns=0, poll_grow=0, poll_shrink=0):
+                 single_issuer=True, poll_max_ns=0, poll_grow=0, poll_shrink=0):
         backend = backends.requested_backend(backend)
-        options = check_options(taskrun, sq_entries)
+        options = check_options(taskrun, sq_entries, single_issuer)
         self.set_poll(max_ns=poll_max_ns, grow=poll_grow, shrink=poll_shrink)
         self.backend_reason = "available" if backend == "auto" else "asked for"
         self._listeners = {}
         self._pidfds = set()
         selector = None
-        if backend != "selector":
-            selector = self._try_ring(options, required=backend == "io_uring")
-        super().__init__(selector or selectors.DefaultSelector())
+        try:
+            if backend != "selector":
+                selector = self._try_ring(options, required=backend == "io_uring")
+            selector = selector or selectors.DefaultSelector()
+            super().__init__(selector)
+        except BaseException:
+            self._undo_making(selector)
+            raise
+
+    def _undo_making(self, selector):
+        """Such as when there was no descriptor for the socket pair: nobody can close
+        what has not been made, and the collector would come late."""
+        self._closed = True
+        for part in (selector, vars(self).get("_ssock"), vars(self).get("_csock")):
+            if part is not None:
+                part.close()
+        if self.ring is not None:
+            self.close_ring()
 
     def _try_ring(self, options, required):
         try:
@@ -221,11 +239,15 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         super()._stop_serving(sock)
 
 
-def check_options(taskrun, sq_entries):
+def check_options(taskrun, sq_entries, single_issuer):
     """The options of a Ring, or ValueError."""
-    check_taskrun(taskrun)
+    if not isinstance(single_issuer, bool):
+        raise ValueError(
+            f"single_issuer must be True or False, not {single_issuer!r}")
+    check_taskrun(taskrun, single_issuer)
     if (not isinstance(sq_entries, int) or not 8 <= sq_entries <= 32768
             or sq_entries & (sq_entries - 1)):
         raise ValueError(
             f"sq_entries must be a power of two from 8 to 32768, not {sq_entries!r}")
-    return {"taskrun": taskrun, "sq_entries": sq_entries}
+    return {"taskrun": taskrun, "sq_entries": sq_entries,
+            "single_issuer": single_issuer}

@@ -135,7 +135,11 @@ SIGNATURES = {
             "start_serving=True, cleanup_socket=True)"
         ),
     },
-    # Server: listeners and transports report to it.
+    # Server: listeners and transports report to it; a thread's share of one is ours.
+    "base_events.Server.__init__": (
+        "(self, loop, sockets, protocol_factory, ssl_context, backlog, "
+        "ssl_handshake_timeout, ssl_shutdown_timeout=None)"
+    ),
     "base_events.Server._attach": {
         "3.11": "(self)",
         "3.13": "(self, transport)",

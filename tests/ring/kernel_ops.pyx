@@ -18,6 +18,7 @@ cdef extern from "uring.h" nogil:
         IORING_SQ_CQ_OVERFLOW
         IORING_RESTRICTION_SQE_OP
         IORING_OP_NOP
+        IORING_ENTER_GETEVENTS
         URING_SYS_SETUP
         URING_SYS_ENTER
         URING_SYS_REGISTER
@@ -40,6 +41,11 @@ cdef extern from "uring.h" nogil:
     void io_uring_prep_nop(io_uring_sqe *sqe)
     void io_uring_prep_recv(
         io_uring_sqe *sqe, int sockfd, void *buf, size_t len, int flags)
+    void io_uring_prep_rw(int op, io_uring_sqe *sqe, int fd, const void *addr,
+                          unsigned len, uint64_t offset)
+    unsigned io_uring_flush_sq(io_uring *ring)
+    int io_uring_enter2(int fd, unsigned to_submit, unsigned min_complete,
+                        unsigned flags, void *arg, size_t size)
     int io_uring_register_eventfd(io_uring *ring, int event_fd)
     int io_uring_unregister_eventfd(io_uring *ring)
     int io_uring_register_restrictions(
@@ -47,6 +53,12 @@ cdef extern from "uring.h" nogil:
     int io_uring_register_ring_fd(io_uring *ring)
     int io_uring_unregister_ring_fd(io_uring *ring)
     int io_uring_unregister_buf_ring(io_uring *ring, int bgid)
+
+# What our header has no use for.
+cdef enum:
+    IORING_OP_TIMEOUT = 11
+    IORING_OP_MSG_RING = 40
+    IOSQE_ASYNC = 1 << 4
 
 SYS_SETUP = URING_SYS_SETUP
 SYS_ENTER = URING_SYS_ENTER
@@ -79,6 +91,7 @@ cdef class Recorded(Operation):
 
     cdef object __weakref__
     cdef io_uring_sqe entry
+    cdef __kernel_timespec limit
     cdef BufferPool pool
     cdef int fd
     cdef readonly bytearray memory
@@ -171,6 +184,28 @@ def poll(int fd, unsigned mask):
     return op
 
 
+def timeout(int64_t nanoseconds):
+    """Ends with ETIME."""
+    cdef Recorded op = Recorded()
+    op.limit.tv_sec = nanoseconds // 1_000_000_000
+    op.limit.tv_nsec = nanoseconds % 1_000_000_000
+    io_uring_prep_rw(IORING_OP_TIMEOUT, &op.entry, -1, &op.limit, 1, 0)
+    return op
+
+
+def message(Ring target not None, unsigned res):
+    """Post a completion with this result, for nobody, on another ring."""
+    cdef Recorded op = Recorded()
+    io_uring_prep_rw(IORING_OP_MSG_RING, &op.entry, target.ring.ring_fd, NULL, res, 0)
+    return op
+
+
+def in_worker(Recorded op not None):
+    """Have it done by one of the kernel's worker threads (io-wq)."""
+    op.entry.flags |= IOSQE_ASYNC
+    return op
+
+
 def change_poll(Ring ring not None, Recorded op not None, unsigned mask):
     """Let a poll wait for other events, whether it has been submitted or not."""
     io_uring_prep_poll_add(&op.entry, op.fd, mask)
@@ -246,6 +281,22 @@ def queues(Ring ring not None):
 def addresses(BufferPool pool not None):
     """Where a pool's ring of entries and its buffers are mapped."""
     return <uintptr_t>pool.entries, <uintptr_t>pool.memory
+
+
+def raw_enter(Ring ring not None, bint submit, bint get_events):
+    """io_uring_enter without our checks: what the kernel answers."""
+    cdef unsigned count = io_uring_flush_sq(&ring.ring) if submit else 0
+    return io_uring_enter2(ring.ring.ring_fd, count, 0,
+                           IORING_ENTER_GETEVENTS if get_events else 0, NULL, 0)
+
+
+def raw_enter_by_index(Ring ring not None):
+    """The same by the index of register_ring_fd(), with GETEVENTS."""
+    return io_uring_submit_and_get_events(&ring.ring)
+
+
+def raw_enable(Ring ring not None):
+    return io_uring_enable_rings(&ring.ring)
 
 
 def register_eventfd(Ring ring not None, int fd):

@@ -1,5 +1,6 @@
 """Forked children and other threads: who may use a ring, and what the others hear."""
 
+import errno
 import gc
 import mmap
 import os
@@ -215,14 +216,66 @@ def test_another_thread_may_not_submit(own_ring, ops, until, wait):
     assert op.heard == [(0, False)]
 
 
-def test_another_thread_hears_the_same_from_a_full_queue(own_ring, ops, until):
-    operations = [ops.nop() for _ in range(own_ring.sq_entries)]
-    for op in operations:
-        own_ring.prepare(op)
+def test_what_another_thread_finds_no_room_for_waits_for_the_rings_own(
+        own_ring, ops, until):
+    """In its order, and before anything newer: a cancel stays behind its request."""
+    order = []
+
+    def prepare(count):
+        for op in (ops.nop() for _ in range(count)):
+            operations.append(op)
+            op.then = lambda op, res, more: order.append(operations.index(op))
+            own_ring.prepare(op)
+
+    operations = []
+    many = 5 * own_ring.sq_entries
+    in_thread(prepare, many)
+    assert own_ring.need_wait() and own_ring.in_flight_count == many
     with pytest.raises(RuntimeError, match=FOREIGN):
-        in_thread(own_ring.prepare, ops.nop())
+        in_thread(own_ring.enter, False)
+    prepare(3)
     until(own_ring, lambda: own_ring.in_flight_count == 0)
-    assert [op.heard for op in operations] == [[(0, False)]] * len(operations)
+    assert order == list(range(many + 3))
+    assert not own_ring.need_wait()
+
+
+def test_another_thread_withdraws_what_waits_beside_a_full_queue(
+        own_ring, ops, pipe, until):
+    def arm_and_withdraw():
+        for op in operations:
+            own_ring.prepare(op)
+        for op in operations:
+            own_ring.cancel(op)
+
+    operations = [ops.poll(pipe.read, select.POLLIN)
+                  for _ in range(3 * own_ring.sq_entries)]
+    in_thread(arm_and_withdraw)
+    until(own_ring, lambda: own_ring.in_flight_count == 0)
+    assert [op.heard for op in operations] == (
+        [[(-errno.ECANCELED, False)]] * len(operations))
+
+
+def test_what_waits_beside_a_full_queue_is_changed_in_its_order(
+        own_ring, ops, pair, until):
+    def arm_and_change():
+        for op in operations:
+            own_ring.prepare(op)
+        for op in operations:
+            ops.change_poll(own_ring, op, select.POLLOUT)
+
+    operations = [ops.poll(pair[0].fileno(), select.POLLIN)
+                  for _ in range(3 * own_ring.sq_entries)]
+    in_thread(arm_and_change)
+    until(own_ring, lambda: own_ring.in_flight_count == 0)
+    assert [op.heard for op in operations] == (
+        [[(select.POLLOUT, False)]] * len(operations))
+
+
+def test_what_waits_beside_a_full_queue_goes_with_the_ring(own_ring, ops):
+    operations = [ops.nop() for _ in range(3 * own_ring.sq_entries)]
+    in_thread(lambda: [own_ring.prepare(op) for op in operations])
+    assert own_ring.abandon() == operations[::-1]
+    assert not any(op.in_flight for op in operations)
 
 
 def test_another_thread_cannot_wait_for_deferred_work(make_ring):

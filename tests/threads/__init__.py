@@ -1,0 +1,1 @@
+"""Loops that know their thread: IOThread, groups of them, the policy, moves."""

@@ -1,0 +1,213 @@
+"""Who may use a loop's ring between two runs: every thread, and none too much.
+
+That a loop goes on in another thread with all that is in flight is in
+tests/stress/test_moves.py; what the kernel itself says to a foreign thread, in
+tests/ring/test_issuer.py.
+"""
+
+import asyncio
+import os
+import socket
+import threading
+
+import pytest
+
+import uring_loop
+
+SQ_ENTRIES = 8
+MANY = 50       # several times what the queue holds
+
+
+@pytest.fixture
+def loop(ring_options):
+    loop = uring_loop.new_event_loop(sq_entries=SQ_ENTRIES, **ring_options)
+    yield loop
+    loop.close()
+
+
+def in_thread(function, *args):
+    """Its result, from a thread that has ended."""
+    results = []
+    thread = threading.Thread(target=lambda: results.append(function(*args)))
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+def run_once(loop):
+    loop.run_until_complete(asyncio.sleep(0))
+
+
+@pytest.fixture
+def pairs():
+    pairs = [socket.socketpair() for _ in range(MANY)]
+    yield pairs
+    for pair in pairs:
+        for sock in pair:
+            sock.close()
+
+
+async def heard_of_all(heard, count):
+    while len(heard) < count:
+        await asyncio.sleep(0)
+    return heard
+
+
+@pytest.mark.parametrize("back", [True, False], ids=["same thread", "another thread"])
+def test_requests_of_a_foreign_thread_beyond_the_queue_are_kept(loop, pairs, back):
+    """The loop ran here; another thread watches many sockets; then either runs it."""
+    heard = []
+
+    def watch():
+        for number, (ours, _) in enumerate(pairs):
+            loop.add_reader(ours, read, number)
+
+    def read(number):
+        pairs[number][0].recv(10)
+        heard.append(number)
+
+    def finish():
+        for _, theirs in pairs:
+            theirs.send(b"x")
+        result = sorted(loop.run_until_complete(heard_of_all(heard, MANY)))
+        for ours, _ in pairs:
+            loop.remove_reader(ours)
+        run_once(loop)
+        return result
+
+    run_once(loop)
+    in_thread(watch)
+    assert (finish() if back else in_thread(finish)) == list(range(MANY))
+
+
+@pytest.mark.parametrize("back", [True, False], ids=["same thread", "another thread"])
+def test_what_is_withdrawn_beyond_the_queue_is_not_heard_of(loop, pairs, back):
+    """Watched, changed and withdrawn again, in this order and by the same thread: a
+    cancel that overtook its request would leave it alive."""
+    heard = []
+
+    def watch():
+        for number, (ours, _) in enumerate(pairs):
+            loop.add_writer(ours, heard.append, ("w", number))
+            loop.add_reader(ours, heard.append, ("r", number))
+            loop.remove_writer(ours)
+            if number % 2:
+                loop.remove_reader(ours)
+
+    def finish():
+        for ours, theirs in pairs:
+            theirs.send(b"x")
+        loop.run_until_complete(heard_of_all(heard, 200))
+        for ours, _ in pairs:
+            loop.remove_reader(ours)
+        run_once(loop)
+
+    run_once(loop)
+    in_thread(watch)
+    finish() if back else in_thread(finish)
+    assert {kind for kind, _ in heard} == {"r"}
+    assert {number for _, number in heard} == set(range(0, MANY, 2))
+
+
+def test_the_peer_hears_of_the_end_once_the_loop_runs_again(loop, pairs):
+    """A descriptor that is closed after remove_reader() in a foreign thread."""
+    for ours, _ in pairs:
+        loop.add_reader(ours, print)
+    run_once(loop)
+
+    def withdraw():
+        for ours, _ in pairs:
+            loop.remove_reader(ours)
+            ours.close()
+
+    in_thread(withdraw)
+    run_once(loop)
+    for _, theirs in pairs:
+        theirs.settimeout(10)
+        assert theirs.recv(1) == b""
+
+
+def test_many_connections_are_aborted_between_two_runs(loop, pairs):
+    lost = []
+
+    class Protocol(asyncio.Protocol):
+        def connection_lost(self, exc):
+            lost.append(exc)
+
+    async def connect():
+        return [(await loop.create_connection(Protocol, sock=ours))[0]
+                for ours, _ in pairs]
+
+    transports = loop.run_until_complete(connect())
+
+    def abort():
+        for transport in transports:
+            transport.abort()
+
+    in_thread(abort)
+    loop.run_until_complete(heard_of_all(lost, MANY))
+    assert lost == [None] * MANY
+
+
+def test_a_loop_that_is_closed_with_requests_beyond_the_queue(loop, pairs):
+    run_once(loop)
+
+    def watch():
+        for ours, _ in pairs:
+            loop.add_reader(ours, print)
+
+    in_thread(watch)
+    assert loop.ring.in_flight_count > SQ_ENTRIES
+    loop.close()
+    assert loop.ring.in_flight_count == 0
+
+
+# ---- without a single issuer ----------------------------------------------------
+
+
+def test_single_issuer_is_shown_and_can_be_left_out(no_leaks):
+    plain = uring_loop.Loop(backend="io_uring", taskrun="coop", single_issuer=False)
+    usual = uring_loop.Loop(backend="io_uring", taskrun="coop")
+    try:
+        assert "SINGLE_ISSUER" not in plain.ring_flags
+        assert plain.ring_refused["SINGLE_ISSUER"] == (
+            "not asked for: single_issuer=False")
+        assert "COOP_TASKRUN" in plain.ring_flags or plain.ring_refused
+        if "SINGLE_ISSUER" not in usual.ring_refused:
+            assert "SINGLE_ISSUER" in usual.ring_flags
+    finally:
+        plain.close()
+        usual.close()
+
+
+def test_defer_needs_a_single_issuer(no_leaks):
+    for backend in ("io_uring", "selector"):
+        with pytest.raises(ValueError, match="needs taskrun='coop'"):
+            uring_loop.Loop(backend=backend, single_issuer=False)
+    with pytest.raises(ValueError, match="must be True or False, not 1"):
+        uring_loop.Loop(single_issuer=1)
+
+
+def test_a_loop_without_a_single_issuer_moves_all_the_same(pairs, no_leaks):
+    loop = uring_loop.Loop(
+        backend="io_uring", taskrun="coop", single_issuer=False, sq_entries=SQ_ENTRIES)
+    heard = []
+
+    def read(number):
+        pairs[number][0].recv(10)
+        heard.append(number)
+
+    def watch_and_run():
+        for number, (ours, _) in enumerate(pairs):
+            loop.add_reader(ours, read, number)
+        run_once(loop)
+
+    try:
+        run_once(loop)
+        in_thread(watch_and_run)
+        for _, theirs in pairs:
+            os.write(theirs.fileno(), b"x")
+        found = loop.run_until_complete(heard_of_all(heard, MANY))
+        assert sorted(found) == list(range(MANY))
+    finally:
+        loop.close()
