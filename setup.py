@@ -9,14 +9,16 @@ from Cython.Build import cythonize  # noqa: E402 (the sentence above comes first
 from setuptools import Extension, setup  # noqa: E402
 
 MODULES = ("_ring", "_handles", "_loop", "_watch", "_backlog", "_address", "_transport",
-           "_stream", "_datagram", "_sockops", "_tls", "_accept", "_pipe")
+           "_stream", "_datagram", "_sockops", "_tls", "_accept", "_pipe",
+           "_files")
 
 extensions = [
     Extension(
         f"uring_loop.{name}",
         [f"uring_loop/{name}.pyx"],
         include_dirs=["include"],
-        depends=["include/uring.h", "include/uring_abi.h", "include/uring_prep.h"],
+        depends=["include/uring.h", "include/uring_abi.h", "include/uring_prep.h",
+                 "include/uring_file.h", "include/uring_statx.h"],
         define_macros=[("_GNU_SOURCE", None)],
         # Stated, since CFLAGS of the environment may replace Python's own.
         extra_compile_args=["-O2"],

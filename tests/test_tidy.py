@@ -11,14 +11,16 @@ PACKAGE = ROOT / "uring_loop"
 
 # A module may import the layers above its own, never a neighbour and nothing below.
 LAYERS = (
-    ("_version", "_compat", "_uapi", "backend"),
+    ("_version", "_compat", "_uapi", "backend", "threads"),
     ("_ring", "_handles", "_backlog", "_address"),
     ("_loop",),
     ("_transport",),
     ("_stream", "_watch", "_datagram", "_sockops", "_files", "_pipe", "_tls"),
-    ("_accept", "fallback", "children", "names"),
-    ("loop",),
-    ("running", "policy", "iothread", "guest", "files"),
+    ("_accept", "fallback", "children", "names", "rawfile",
+     "reading"),
+    ("loop", "binaryfile", "textfile"),
+    ("running", "policy", "iothread", "guest", "files", "fs"),
+    ("path",),
     ("__init__", "__main__"),
 )
 LAYER_OF = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -15,6 +15,7 @@ cdef class Operation:
 
     cdef int prepare(self, io_uring_sqe *sqe) except -1
     cdef int complete(self, int res, unsigned flags) except -1
+    cdef bint abandoned(self) except -1
     cdef int moved(self) except -1
 
 
@@ -22,6 +23,7 @@ cdef class Ring:
     cdef io_uring ring
     cdef Operation ledger_first
     cdef unsigned known_flags
+    cdef bint known_opcodes[256]
     cdef unsigned long fork_mark
     cdef readonly unsigned flags
     cdef readonly dict refused
@@ -35,6 +37,7 @@ cdef class Ring:
     cdef int create(self, unsigned entries, unsigned cq_entries,
                     io_uring_params *params) except? -1
     cdef int check_kernel(self) except -1
+    cpdef bint has_opcode(self, unsigned char opcode) noexcept
     cdef int check_result(self, int res) except -1
     cdef bint has_overflow(self) noexcept
     cdef bint holds(self, Operation op) noexcept

@@ -129,6 +129,12 @@ cdef class Operation:
         """Hear a result; only KeyboardInterrupt and SystemExit may leave."""
         raise NotImplementedError
 
+    cdef bint abandoned(self) except -1:
+        """Hear that its ring was closed before the answer came, so that the kernel may
+        still touch its memory. Returns whether it can be prepared on another ring; if
+        not, it has ended now."""
+        return True
+
     cdef int moved(self) except -1:
         """Hear that it has been prepared on another ring, and the old one is closed."""
         return 0
@@ -229,10 +235,11 @@ cdef class Ring:
         memset(memory, 0, sizeof(memory))
         res = io_uring_register_probe(&self.ring, probe, 256)
         if res == 0:
-            for opcode, name in NEEDED_OPCODES.items():
-                if (opcode >= probe.ops_len
-                        or not probe.ops[opcode].flags & IO_URING_OP_SUPPORTED):
-                    res = -ENOSYS
+            for opcode in range(probe.ops_len):
+                self.known_opcodes[opcode] = (
+                    probe.ops[opcode].flags & IO_URING_OP_SUPPORTED)
+            if not all(map(self.has_opcode, NEEDED_OPCODES)):
+                res = -ENOSYS
         if res == 0:
             res = io_uring_submit(&self.ring)
             if not self.enabled and res == -EBADFD:
@@ -242,6 +249,11 @@ cdef class Ring:
             self.close()
             raise os_error(res)
         return 0
+
+    cpdef bint has_opcode(self, unsigned char opcode) noexcept:
+        """Does this kernel have the operation?"""
+        # A load: cannot raise.
+        return self.known_opcodes[opcode]
 
     @property
     def sq_entries(self):

@@ -22,6 +22,7 @@
 #else
 #include "uring.h"
 #define BEFORE 0xFF
+#include "uring_file.h"
 #endif
 
 #define CONSTANT(name) \
@@ -81,6 +82,25 @@ static void print_entries(void)
 	     at(0x3132333435363738), -3);
 }
 
+static void print_file_entries(void)
+{
+	const char *path = at(0x2122232425262728), *other = at(0x3132333435363738);
+
+	PREP(openat, &sqe, 0x11121314, path, 0x41424344, 0x51525354);
+	PREP(close, &sqe, 0x11121314);
+	PREP(statx, &sqe, 0x11121314, path, 0x41424344, 0x51525354,
+	     at(0x3132333435363738));
+	PREP(write, &sqe, 0x11121314, path, 0x31323334, 0x4142434445464748ULL);
+	PREP(fsync, &sqe, 0x11121314, 0x41424344);
+	PREP(fallocate, &sqe, 0x11121314, 0x41424344, 0x2122232425262728,
+	     0x3132333435363738);
+	PREP(renameat, &sqe, 0x11121314, path, -100, other, 0x41424344);
+	PREP(unlinkat, &sqe, -100, path, 0x41424344);
+	PREP(mkdirat, &sqe, -100, path, 0x41424344);
+	PREP(symlinkat, &sqe, path, -100, other);
+	PREP(linkat, &sqe, 0x11121314, path, -100, other, 0x41424344);
+}
+
 static void print_buffer_ring(unsigned short tail)
 {
 	union {
@@ -104,6 +124,7 @@ int main(void)
 {
 #include "abi_names.h"
 	print_entries();
+	print_file_entries();
 	for (unsigned tail = 0; tail < 4; tail++)
 		print_buffer_ring((unsigned short)tail);
 	print_buffer_ring(65534);
