@@ -20,8 +20,6 @@ cdef class FileOperation(Operation):
     cdef RingFile file
     cdef io_uring_sqe entry
     cdef int gives
-    # The kernel's answer; 0 until it has come.
-    cdef int res
     cdef bint done
     cdef bint cancelled
     cdef bint repeatable

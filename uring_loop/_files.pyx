@@ -14,7 +14,7 @@ from cpython.buffer cimport (
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.errno cimport EINTR
+from libc.errno cimport EINTR, errno
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
@@ -26,6 +26,8 @@ from uring_loop._handles cimport Handle, run_handle
 from uring_loop._loop cimport LoopCore
 from uring_loop._ring cimport Operation, os_error
 from uring_loop._uapi cimport *
+
+from uring_loop.threads import Call
 
 cdef extern from "Python.h":
     object PyContext_CopyCurrent()
@@ -41,6 +43,7 @@ cdef extern from "<fcntl.h>":
     int AT_SYMLINK_FOLLOW
     int AT_REMOVEDIR
     int O_CLOEXEC
+    int libc_fallocate "fallocate"(int fd, int mode, int64_t offset, int64_t size) nogil
 
 cdef extern from "<sys/sysmacros.h>":
     uint64_t makedev(unsigned major, unsigned minor)
@@ -96,7 +99,6 @@ cdef class FileOperation(Operation):
                 self.repeated = res == -ECANCELED
                 self.loop.ring.prepare(self)
                 return 0
-        self.res = res
         try:
             if res >= 0:
                 self.value = self.converted(res)
@@ -262,9 +264,9 @@ cdef class FileOperation(Operation):
         return True
 
     @property
-    def count(self):
-        """How many bytes were moved, even if the task that waited was cancelled."""
-        return max(self.res, 0)
+    def late(self):
+        """The result, for who was cancelled and could not hear it; None for an error."""
+        return self.value
 
     def __repr__(self):
         name = NAMES.get(self.entry.opcode, self.entry.opcode)
@@ -357,6 +359,8 @@ cdef class RingFile:
         return op.start()
 
     def truncate(self, uint64_t size):
+        if not self.loop.ring.has_opcode(IORING_OP_FTRUNCATE):
+            return Call(os.ftruncate, self.fd, size)
         cdef FileOperation op = self.operation(GIVES_NOTHING, False)
         io_uring_prep_rw(IORING_OP_FTRUNCATE, &op.entry, self.fd, NULL, 0, size)
         return op.start()
@@ -370,7 +374,10 @@ cdef class RingFile:
         """Close the descriptor. Nothing else may be in flight: see `wait_idle`."""
         cdef FileOperation op = self.operation(GIVES_NOTHING, False)
         io_uring_prep_close(&op.entry, self.fd)
-        return op.start()
+        op.start()
+        # The number may be another file's soon.
+        self.fd = -1
+        return op
 
     cdef int ended(self) except -1:
         self.busy_count -= 1
@@ -387,11 +394,21 @@ cdef class RingFile:
                 self.idle = self.loop.create_future()
             await self.idle
 
-    def cancel_all(self):
-        """Ask for the end of all that is in flight."""
+    def cancel_reads(self):
+        """Ask for the end of all reads in flight; they fail with ECANCELED."""
         for op in self.loop.ring.in_flight():
-            if isinstance(op, FileOperation) and (<FileOperation>op).file is self:
+            if (isinstance(op, FileOperation) and (<FileOperation>op).file is self
+                    and (<FileOperation>op).entry.opcode == IORING_OP_READ):
                 self.loop.cancel(op)
+
+
+def fallocate_now(int fd, int mode, int64_t offset, int64_t size):
+    """fallocate(2), here and now: the os module has only a part of it."""
+    cdef int res
+    with nogil:
+        res = libc_fallocate(fd, mode, offset, size)
+    if res < 0:
+        raise os_error(-errno)
 
 
 # ---- paths ----------------------------------------------------------------------
