@@ -418,11 +418,11 @@ cdef FileOperation on_path(LoopCore loop, int gives, path, path2=None):
     cdef FileOperation op = FileOperation.__new__(FileOperation)
     op.loop = loop
     op.gives = gives
-    op.filename = path
-    op.filename2 = path2
-    op.memory = c_path(path)
+    op.filename = os.fspath(path)
+    op.memory = c_path(op.filename)
     if path2 is not None:
-        op.second_memory = c_path(path2)
+        op.filename2 = os.fspath(path2)
+        op.second_memory = c_path(op.filename2)
     return op
 
 

@@ -94,6 +94,9 @@ class BinaryFile:
         self._check()
         if not self._readable:
             raise io.UnsupportedOperation(attempt)
+        if self._seekable and not self._buffer_bytes:
+            # What readline() read too much: each read asks the file itself.
+            self._chunk, self._start = b"", 0
         await self._flush()
 
     # ---- reading
@@ -163,15 +166,16 @@ class BinaryFile:
             while (end := self._line_end(size)) is None:
                 if not await self._more():
                     end = len(self._chunk)
+                    break
             return self._take(end)
 
     async def readlines(self, hint=-1):
-        """Lines, until there are `hint` bytes of them or no more."""
+        """Lines, until there are more than `hint` bytes of them, or all."""
         lines, total = [], 0
         while line := await self.readline():
             lines.append(line)
             total += len(line)
-            if hint is not None and 0 < hint <= total:
+            if hint is not None and 0 < hint < total:
                 break
         return lines
 
@@ -211,7 +215,12 @@ class BinaryFile:
     async def _more(self):
         """Read once behind what is unread; False at the end of the file."""
         unread = len(self._chunk) - self._start
-        await self._gather(unread + 1, max(unread, self._buffer_bytes))
+        if self._buffer_bytes or self._seekable:
+            fetch = max(unread, self._buffer_bytes)
+        else:
+            # Nothing could be put back.
+            fetch = 1
+        await self._gather(unread + 1, fetch)
         return len(self._chunk) > unread
 
     async def _gather(self, size, fetch=0):
@@ -321,34 +330,36 @@ class BinaryFile:
             return len(view)
         done = 0
         while done < len(view):
-            count, cancelled = await self._put(view[done:], self._at)
-            done += count
-            self._at += count
-            self._settle()
-            if cancelled is not None:
-                raise cancelled
+            done += await self._put(view[done:], self._at, self._move)
             if not self._buffer_bytes:
                 break
         return done
 
+    def _move(self, count):
+        self._at += count
+        self._settle()
+
     async def _flush(self):
         while self._dirty:
-            count, cancelled = await self._put(self._dirty, self._at - len(self._dirty))
-            del self._dirty[:count]
-            if not self._dirty:
-                self._settle()
-            if cancelled is not None:
-                raise cancelled
+            await self._put(self._dirty, self._at - len(self._dirty), self._drop)
 
-    async def _put(self, data, offset):
-        """Write once: how many bytes went out, and the cancellation that came in
-        between, if one did."""
+    def _drop(self, count):
+        del self._dirty[:count]
+        if not self._dirty:
+            self._settle()
+
+    async def _put(self, data, offset, gone):
+        """Write once; how many bytes. `gone` is told of them even if they went out
+        too late for a task that was cancelled."""
         positioned = self._seekable and not self._appending
         operation = self._raw.write(data, offset if positioned else -1)
         try:
-            return await operation, None
-        except asyncio.CancelledError as exc:
-            return operation.late or 0, exc
+            count = await operation
+        except asyncio.CancelledError:
+            gone(operation.late or 0)
+            raise
+        gone(count)
+        return count
 
     def _settle(self):
         """Agree on the position with the kernel, where it has a say or others look."""

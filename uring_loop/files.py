@@ -89,8 +89,6 @@ class Arguments:
             raise ValueError("Cannot use closefd=False with file name")
 
     def check_buffering(self):
-        if self.buffering < -1:
-            raise ValueError("invalid buffering size")
         if not self.binary and (self.buffering == 0 or self.direct):
             raise ValueError("can't have unbuffered text I/O")
         if self.binary and self.buffering == 1:
@@ -156,7 +154,10 @@ def kind_of_mode(mode):
     if {"b", "t"} <= given:
         raise ValueError("can't have text and binary mode at once")
     kinds = given & set(FLAGS)
-    if len(kinds) != 1:
+    if not kinds:
+        raise ValueError("Must have exactly one of create/read/write/append mode and at "
+                         "most one plus")
+    if len(kinds) > 1:
         raise ValueError("must have exactly one of create/read/write/append mode")
     return kinds.pop()
 

@@ -130,12 +130,12 @@ class TextFile:
             return self._take(end if size < 0 else min(end, self._used + size))
 
     async def readlines(self, hint=-1):
-        """Lines, until there are `hint` characters of them or no more."""
+        """Lines, until there are more than `hint` characters of them, or all."""
         lines, total = [], 0
         while line := await self.readline():
             lines.append(line)
             total += len(line)
-            if hint is not None and 0 < hint <= total:
+            if hint is not None and 0 < hint < total:
                 break
         return lines
 
@@ -226,8 +226,11 @@ class TextFile:
         if not self.buffer._seekable:
             raise io.UnsupportedOperation("underlying stream is not seekable")
         await self.buffer.flush()
-        if not self._chunks:
-            return await self.buffer.tell()
+        if self._used == len(self._text):
+            # All that was read has been used: behind it, and not before a mark of the
+            # byte order, though no character lies between.
+            pending, flags = self._decoder.getstate() if self._chunks else (b"", 0)
+            return self.buffer._at - len(pending) | flags << STATE_SHIFT
         return self._chunks[0].cookie(self._used, self._new_decoder())
 
     async def seek(self, cookie, whence=os.SEEK_SET):
