@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import gc
 
 import pytest
 
@@ -15,6 +16,15 @@ RINGS = {
 }
 LOOPS = {**RINGS, "selector": {"backend": "selector"}}
 SECONDS = 20
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_collections():
+    """Each test collects garbage to see what it left; let it look at little."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def run_on(kind, main):

@@ -573,6 +573,8 @@ def test_what_the_kernel_lacks_is_called_in_a_thread(run_ring, path, monkeypatch
         asked)
 
 
+# The kernel's workers of the ring count as threads of the process.
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_errors_in_a_forked_child_name_the_cause(run_ring, path):
     """The ring is the parent's."""
     async def main():
