@@ -8,7 +8,27 @@
 #ifndef URING_FILE_H
 #define URING_FILE_H
 
+#include <errno.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
 #include "uring_prep.h"
+
+/* Read what is in the page cache, now: a count, or -errno, EAGAIN where the disk would
+ * have to be waited for. Beside the ring since a read that need not wait gains nothing
+ * from it. Where the C library has no preadv2 (before glibc 2.26) all reads wait. */
+static inline ssize_t uring_read_now(int fd, void *buf, size_t size, off_t offset)
+{
+#ifdef RWF_NOWAIT
+	struct iovec part = { .iov_base = buf, .iov_len = size };
+	ssize_t res = preadv2(fd, &part, 1, offset, RWF_NOWAIT);
+
+	return res < 0 ? -errno : res;
+#else
+	(void)fd, (void)buf, (void)size, (void)offset;
+	return -EOPNOTSUPP;
+#endif
+}
 
 /* 5.6 */
 static inline void io_uring_prep_openat(struct io_uring_sqe *sqe, int dfd,

@@ -58,6 +58,12 @@ cdef class RingFile:
     # Operations in flight, and the Future of who waits for their end.
     cdef readonly Py_ssize_t busy_count
     cdef object idle
+    # Can what is cached be read at once? How much more in the loop's iteration?
+    cdef bint caches
+    cdef unsigned long step_number
+    cdef Py_ssize_t bytes_left
 
+    cdef bint may_read_now(self, Py_ssize_t size, int64_t offset) noexcept
+    cdef bint reads_now(self, char *address, Py_ssize_t size, int64_t offset) noexcept
     cdef FileOperation operation(self, int gives, bint repeatable)
     cdef int ended(self) except -1

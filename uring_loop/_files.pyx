@@ -14,7 +14,7 @@ from cpython.buffer cimport (
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.errno cimport EINTR, errno
+from libc.errno cimport EINTR, EOPNOTSUPP, errno
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
@@ -53,6 +53,8 @@ cdef enum:
     MOST_BYTES = 0x7FFFF000
     # Fits every device that O_DIRECT works on.
     ALIGNMENT = 4096
+    # What a file may take from the page cache in one iteration of the loop.
+    BYTES_AT_ONCE = 262144
 
 OPCODES = {
     "READ": IORING_OP_READ,
@@ -265,7 +267,7 @@ cdef class FileOperation(Operation):
 
     @property
     def late(self):
-        """The result, for who was cancelled and could not hear it; None for an error."""
+        """The result that a cancelled task could not hear; None for an error."""
         return self.value
 
     def __repr__(self):
@@ -305,6 +307,7 @@ cdef class RingFile:
         self.loop = loop
         self.fd = fd
         self.direct = direct
+        self.caches = True
 
     cdef FileOperation operation(self, int gives, bint repeatable):
         cdef FileOperation op = FileOperation.__new__(FileOperation)
@@ -334,6 +337,46 @@ cdef class RingFile:
         io_uring_prep_read(
             &op.entry, self.fd, op.view.buf, min(op.view.len, MOST_BYTES), offset)
         return op.start()
+
+    def read_now(self, Py_ssize_t size, int64_t offset):
+        """The bytes, if the page cache has them all and it need not be waited for; None
+        says to read() them."""
+        if not self.may_read_now(size, offset):
+            return None
+        data = PyBytes_FromStringAndSize(NULL, size)
+        return data if self.reads_now(PyBytes_AS_STRING(data), size, offset) else None
+
+    def readinto_now(self, buffer, int64_t offset):
+        """How many bytes there are in the buffer now, as read_now(); else None."""
+        cdef Py_buffer view
+        cdef Py_ssize_t count = -1
+        PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+        if (self.may_read_now(view.len, offset)
+                and self.reads_now(<char *>view.buf, view.len, offset)):
+            count = view.len
+        PyBuffer_Release(&view)
+        return count if count >= 0 else None
+
+    cdef bint may_read_now(self, Py_ssize_t size, int64_t offset) noexcept:
+        """Bounded for each iteration of the loop, or a task that reads what is cached
+        would never let go of it."""
+        # Arithmetic only: cannot raise.
+        if self.direct or not self.caches or offset < 0 or size <= 0:
+            return False
+        if self.step_number != self.loop.step_number:
+            self.step_number = self.loop.step_number
+            self.bytes_left = BYTES_AT_ONCE
+        self.bytes_left -= min(size, BYTES_AT_ONCE + 1)
+        return self.bytes_left >= 0
+
+    cdef bint reads_now(self, char *address, Py_ssize_t size, int64_t offset) noexcept:
+        """What is short, at the end of the file or since only a part is cached, is the
+        ring's: a read on a file is short at its end only."""
+        # A system call that never sleeps: cannot raise, and the GIL stays.
+        cdef ssize_t res = uring_read_now(self.fd, address, size, offset)
+        if res == -EOPNOTSUPP:
+            self.caches = False
+        return res == size
 
     def write(self, data, int64_t offset):
         """How many bytes were written, which may be fewer than there are."""

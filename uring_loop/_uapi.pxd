@@ -146,6 +146,7 @@ cdef extern from "uring_file.h" nogil:
     struct statx:
         pass
 
+    ssize_t uring_read_now(int fd, void *buf, size_t size, int64_t offset)
     void io_uring_prep_rw(
         int op, io_uring_sqe *sqe, int fd, const void *addr, unsigned len,
         uint64_t offset)

@@ -1,4 +1,4 @@
-"""`uring_loop.open`, and what reads or writes a whole file in one call."""
+"""Opens files: `uring_loop.open`, and what reads or writes a whole file in one call."""
 
 import errno
 import io
@@ -155,8 +155,8 @@ def kind_of_mode(mode):
         raise ValueError("can't have text and binary mode at once")
     kinds = given & set(FLAGS)
     if not kinds:
-        raise ValueError("Must have exactly one of create/read/write/append mode and at "
-                         "most one plus")
+        raise ValueError("Must have exactly one of create/read/write/append mode "
+                         "and at most one plus")
     if len(kinds) > 1:
         raise ValueError("must have exactly one of create/read/write/append mode")
     return kinds.pop()

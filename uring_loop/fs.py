@@ -4,8 +4,8 @@ On the ring: `stat`, `lstat`, `mkdir`, `unlink`, `remove`, `rmdir`, `rename`, `r
 `link`, `symlink`, and what is made of them (`exists`, `isfile`, `isdir`, `islink`,
 `getsize`, `makedirs`, …). The kernel has no operation for the rest, which runs in the
 loop's default executor, as everything does on the selector backend and on loops of
-others. Linux 5.11 has unlinkat and renameat, 5.15 mkdirat, linkat and symlinkat; an older
-kernel's are called in the executor, too.
+others. Linux 5.11 brought unlinkat and renameat, 5.15 mkdirat, linkat and symlinkat;
+what the kernel lacks is called in the executor, too.
 """
 
 import os
@@ -228,8 +228,8 @@ for name in PATHS_IN_THREADS:
 del name
 
 __all__ = [
-    "exists", "getatime", "getctime", "getmtime", "getsize", "isdir", "isfile", "islink",
-    "lexists", "link", "lstat", "makedirs", "mkdir", "remove", "removedirs", "rename",
-    "renames", "replace", "rmdir", "samefile", "stat", "symlink", "unlink",
+    "exists", "getatime", "getctime", "getmtime", "getsize", "isdir", "isfile",
+    "islink", "lexists", "link", "lstat", "makedirs", "mkdir", "remove", "removedirs",
+    "rename", "renames", "replace", "rmdir", "samefile", "stat", "symlink", "unlink",
     *IN_THREADS, *PATHS_IN_THREADS,
 ]

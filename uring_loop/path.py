@@ -193,5 +193,6 @@ class Path(pathlib.PurePosixPath):
         return type(self)(await Call(getattr(pathlib.Path(self), name), *args))
 
     async def _all(self, name, pattern, options):
-        search = functools.partial(getattr(pathlib.Path(self), name), pattern, **options)
-        return [type(self)(path) for path in await Call(lambda: list(search()))]
+        search = getattr(pathlib.Path(self), name)
+        found = await Call(lambda: list(search(pattern, **options)))
+        return [type(self)(path) for path in found]

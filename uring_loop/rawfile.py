@@ -65,6 +65,12 @@ class ThreadFile:
             return self._call(os.read, self.fd, size)
         return self._call(os.pread, self.fd, size, offset)
 
+    def read_now(self, size, offset):
+        """The bytes, where they need not be waited for: in threads never."""
+
+    def readinto_now(self, buffer, offset):
+        """As read_now()."""
+
     def readinto(self, buffer, offset):
         """How many bytes there are in the buffer now."""
         return self._call(read_into, self.fd, buffer, offset)

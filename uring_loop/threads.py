@@ -29,7 +29,7 @@ class Call:
 
     @property
     def late(self):
-        """The result, for who was cancelled and could not hear it; None for an error."""
+        """The result that a cancelled task could not hear; None for an error."""
         if self.future.done() and self.future.exception() is None:
             return self.future.result()
         return None

@@ -1,8 +1,10 @@
 """Runs a test's coroutine on each kind of loop, with a deadline and no leaks."""
 
 import asyncio
+import contextlib
 import functools
 import gc
+import os
 
 import pytest
 
@@ -62,3 +64,23 @@ def run_ring(request, no_leaks):
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "file"
+
+
+@contextlib.contextmanager
+def pipe_files():
+    """(reader, writer): descriptors of a pipe; what is still open is closed."""
+    ends = os.pipe()
+    try:
+        yield ends
+    finally:
+        for fd in ends:
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
+
+async def in_flight(loop, opcode):
+    """Wait until an operation of this name is in the kernel's hands."""
+    while not any(opcode in repr(op) for op in loop.ring.in_flight()):
+        await asyncio.sleep(0)
+    # One iteration more submits it.
+    await asyncio.sleep(0)

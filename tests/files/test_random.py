@@ -75,7 +75,8 @@ def test_bytes(loop_kind, tmp_path, content, mode, buffering, operations):
        mode=st.sampled_from(MODES), newline=st.sampled_from((None, "", "\n", "\r",
                                                              "\r\n")),
        encoding=st.sampled_from(("utf-8", "utf-16", "utf-8-sig", "gb18030", "utf-32")),
-       chunk_bytes=st.sampled_from((3, 65536)), operations=st.lists(TEXTUAL, max_size=8))
+       chunk_bytes=st.sampled_from((3, 65536)),
+       operations=st.lists(TEXTUAL, max_size=8))
 def test_text(loop_kind, tmp_path, text, mode, newline, encoding, chunk_bytes,
               operations):
     if mode != "r" and encoding.startswith(("utf-16", "utf-32", "utf-8-")):
