@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import time
+import urllib.error
 import urllib.request
 
 import uring_loop
@@ -178,6 +179,23 @@ async def websocket_echo(port):
         return await socket.receive_str(timeout=10)
 
 
+async def static_files(backend):
+    arguments = ("static_files.py", "--folder", HERE)
+    async with serving("Running on", *arguments) as port:
+        url = f"http://127.0.0.1:{port}/run_all.py"
+        whole = await asyncio.to_thread(fetch, url)
+        check(whole == (HERE / "run_all.py").read_bytes(), "another file came")
+        part = await asyncio.to_thread(
+            fetch, urllib.request.Request(url, headers={"Range": "bytes=10-19"}))
+        check(part == whole[10:20], f"the range was {part!r}")
+        try:
+            await asyncio.to_thread(fetch, f"http://127.0.0.1:{port}/%2e%2e/setup.py")
+            raise Failed("served what is outside of its folder")
+        except urllib.error.HTTPError as exc:
+            check(exc.code == 404, f"outside of the folder: {exc.code}")
+        return f"{len(whole)} bytes, and 10 of them"
+
+
 async def tests_with_hook(backend):
     return await run_pytest("pytest_hook")
 
@@ -192,7 +210,8 @@ async def run_pytest(folder):
     return text.strip().splitlines()[-1].strip("= ")
 
 
-EXAMPLES = [echo, chat, asgi, asgi_by_command, aiohttp, tests_with_hook]
+EXAMPLES = [echo, chat, asgi, asgi_by_command, aiohttp, static_files,
+            tests_with_hook]
 if hasattr(uring_loop, "EventLoopPolicy"):
     EXAMPLES.append(tests_with_policy)
 
