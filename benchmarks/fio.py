@@ -23,6 +23,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks import fio_http
 from benchmarks.fio_child import DIRECT, LEFT_OUT, PEERS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,6 +34,8 @@ OURS = "DEFER_TASKRUN"
 # fio cannot do less than a second at a time.
 FIO_SECONDS = 1
 FIO_ROUNDS = 3
+HTTP_ROUNDS = 3
+HTTP_SECONDS = 1
 CELLS = [(kind, depth, cache) for cache in ("direct", "buffered")
          for kind in ("read", "write") for depth in (1, 64)]
 
@@ -199,6 +202,13 @@ def peers_table(cells, value):
     return table([*COLUMNS, *titles, "of fio"], rows)
 
 
+def http_table(http):
+    return table(
+        ["", "p50 µs", "p99 µs", "answers per s", "reads per s", "Python threads"],
+        [[title, *(f"{number:,.0f}" for number in numbers)]
+         for title, numbers in http.items()])
+
+
 def failures(cells):
     found = {f"{name}, {key}: `{result}`" for key, cell in cells.items()
              for name, result in cell.items() if isinstance(result, str)}
@@ -243,6 +253,13 @@ of itself):
 
 Failed: {failures}
 
+## HTTP beside reads
+
+One process answers HTTP on 8 connections and does 64 random reads of 4 KiB with O_DIRECT
+at a time; the client is another process. The time of an answer, as the client sees it:
+
+{http}
+
 {notes}
 """
 
@@ -253,7 +270,7 @@ def write_page(stored):
         size=stored["size_mib"], rounds=stored["rounds"], slice=stored["slice"],
         control=CONTROL, series=series_table(cells),
         rates=peers_table(cells, rate_of), cpu=peers_table(cells, cpu_of),
-        failures=failures(cells), notes=NOTES.read_text().strip(),
+        failures=failures(cells), http=http_table(stored["http"]), notes=NOTES.read_text().strip(),
         machine=f"{facts['date']}, commit {facts['commit']}, Linux {facts['kernel']}, "
                 f"{facts['cpu']}, {facts['cpus']} CPUs, Python {facts['python']}, "
                 f"{facts['fio']}; load when it began {facts['load']:.1f}."))
@@ -288,6 +305,7 @@ def main():
         stored["cells"] = {
             " ".join(map(str, cell)): measure(cell, path, arguments, print)
             for cell in CELLS}
+        stored["http"] = fio_http.run(path, HTTP_ROUNDS, HTTP_SECONDS)
     RESULTS.write_text(json.dumps(stored))
     write_page(stored)
     print(f"wrote {PAGE}")

@@ -285,3 +285,29 @@ def test_who_reads_what_is_cached_lets_others_run(run_ring, path):
     # A quarter of a MiB between turns, whatever the disk has to do with it.
     assert positioned > reads * 4096 // (1 << 18) // 2
     assert buffered > reads // 4
+
+
+def test_signals_disturb_nothing(run, path):
+    """A timer interrupts system calls all the time; nobody sees EINTR."""
+    data = os.urandom(1 << 20)
+    heard = []
+
+    async def main():
+        await uring_loop.write_bytes(path, data)
+        with pipe_files() as (read_fd, write_fd):
+            async with (uring_loop.open(path, "rb", flags=os.O_DIRECT) as file,
+                        uring_loop.open(read_fd, "rb", 0, closefd=False) as pipe):
+                while len(heard) < 20:
+                    parts = [file.pread(65536, i << 16) for i in range(16)]
+                    waiting = asyncio.create_task(pipe.read(1))
+                    assert b"".join(await asyncio.gather(*parts)) == data
+                    os.write(write_fd, b"x")
+                    assert await waiting == b"x"
+
+    before = signal.signal(signal.SIGALRM, lambda *_: heard.append(1))
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    try:
+        run(main)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
