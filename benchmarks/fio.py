@@ -255,8 +255,9 @@ Failed: {failures}
 
 ## HTTP beside reads
 
-One process answers HTTP on 8 connections and does 64 random reads of 4 KiB with O_DIRECT
-at a time; the client is another process. The time of an answer, as the client sees it:
+One process answers HTTP on 8 connections and does 64 random reads of 4 KiB with
+O_DIRECT at a time; the client is another process. The time of an answer, as the client
+sees it:
 
 {http}
 
@@ -270,7 +271,8 @@ def write_page(stored):
         size=stored["size_mib"], rounds=stored["rounds"], slice=stored["slice"],
         control=CONTROL, series=series_table(cells),
         rates=peers_table(cells, rate_of), cpu=peers_table(cells, cpu_of),
-        failures=failures(cells), http=http_table(stored["http"]), notes=NOTES.read_text().strip(),
+        failures=failures(cells), http=http_table(stored["http"]),
+        notes=NOTES.read_text().strip(),
         machine=f"{facts['date']}, commit {facts['commit']}, Linux {facts['kernel']}, "
                 f"{facts['cpu']}, {facts['cpus']} CPUs, Python {facts['python']}, "
                 f"{facts['fio']}; load when it began {facts['load']:.1f}."))

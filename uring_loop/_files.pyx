@@ -54,7 +54,7 @@ cdef enum:
     # Fits every device that O_DIRECT works on.
     ALIGNMENT = 4096
     # What a file may take from the page cache in one iteration of the loop.
-    BYTES_AT_ONCE = 262144
+    BYTES_AT_ONCE = 1048576
 
 OPCODES = {
     "READ": IORING_OP_READ,
