@@ -10,7 +10,7 @@ from setuptools import Extension, setup  # noqa: E402
 
 MODULES = ("_ring", "_handles", "_poll", "_loop", "_watch", "_guest", "_backlog",
            "_address", "_transport", "_stream", "_datagram", "_sockops", "_tls",
-           "_accept", "_pipe")
+           "_accept", "_pipe", "_files")
 
 extensions = [
     Extension(
@@ -18,7 +18,8 @@ extensions = [
         [f"uring_loop/{name}.pyx"],
         include_dirs=["include"],
         depends=["include/uring.h", "include/uring_abi.h", "include/uring_prep.h",
-                 "include/uring_spin.h", "include/uring_parked.h"],
+                 "include/uring_spin.h", "include/uring_parked.h",
+                 "include/uring_file.h", "include/uring_statx.h"],
         define_macros=[("_GNU_SOURCE", None)],
         # Stated, since CFLAGS of the environment may replace Python's own.
         extra_compile_args=["-O2"],

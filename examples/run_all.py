@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 import time
+import urllib.error
 import urllib.request
 
 import uring_loop
@@ -213,6 +214,23 @@ async def load(url):
     return "wrk: " + next(line for line in text.splitlines() if "Requests/sec" in line)
 
 
+async def static_files(backend):
+    arguments = ("static_files.py", "--folder", HERE)
+    async with serving("Running on", *arguments) as port:
+        url = f"http://127.0.0.1:{port}/run_all.py"
+        whole = await asyncio.to_thread(fetch, url)
+        check(whole == (HERE / "run_all.py").read_bytes(), "another file came")
+        part = await asyncio.to_thread(
+            fetch, urllib.request.Request(url, headers={"Range": "bytes=10-19"}))
+        check(part == whole[10:20], f"the range was {part!r}")
+        try:
+            await asyncio.to_thread(fetch, f"http://127.0.0.1:{port}/%2e%2e/setup.py")
+            raise Failed("served what is outside of its folder")
+        except urllib.error.HTTPError as exc:
+            check(exc.code == 404, f"outside of the folder: {exc.code}")
+        return f"{len(whole)} bytes, and 10 of them"
+
+
 async def tests_with_hook(backend):
     return await run_pytest("pytest_hook")
 
@@ -266,8 +284,8 @@ async def qt_window(backend):
     return text.strip()
 
 
-EXAMPLES = [echo, chat, asgi, asgi_by_command, aiohttp, iothreads, sharded,
-            tests_with_hook, tk_chat, qt_window]
+EXAMPLES = [echo, chat, asgi, asgi_by_command, aiohttp, static_files, iothreads,
+            sharded, tests_with_hook, tk_chat, qt_window]
 # Elsewhere PyGObject would have to be compiled.
 if sys.base_prefix == "/usr":
     EXAMPLES.append(glib_http)

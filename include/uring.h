@@ -167,13 +167,12 @@ static inline int uring_map_queues(struct io_uring *ring, struct io_uring_params
 }
 
 /* Make a ring. `p` holds the flags wanted and gets what the kernel answered.
- * -ENOSYS also stands for a kernel before 5.13, which cannot update a poll. */
+ * -ENOSYS also stands for a kernel before 5.11, which cannot wait with a timeout. */
 static inline int io_uring_queue_init_params(unsigned entries, struct io_uring *ring,
 					     struct io_uring_params *p)
 {
-	/* RSRC_TAGS came with POLL_UPDATE_EVENTS, which shows in no feature bit. */
 	const unsigned needed = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP |
-				IORING_FEAT_EXT_ARG | IORING_FEAT_RSRC_TAGS;
+				IORING_FEAT_EXT_ARG;
 	int fd, ret;
 
 	memset(ring, 0, sizeof(*ring));
@@ -218,20 +217,6 @@ static inline struct io_uring_sqe *io_uring_get_sqe(struct io_uring *ring)
 	if (io_uring_sq_ready(ring) == sq->ring_entries)
 		return NULL;
 	return &sq->sqes[sq->sqe_tail++ & sq->ring_mask];
-}
-
-/* The entry with this user_data among those that the kernel has not consumed: it may
- * still be changed. NULL if there is none. */
-static inline struct io_uring_sqe *uring_unsubmitted(struct io_uring *ring,
-						     uint64_t user_data)
-{
-	struct io_uring_sq *sq = &ring->sq;
-	unsigned at = sq->sqe_tail - io_uring_sq_ready(ring);
-
-	for (; at != sq->sqe_tail; at++)
-		if (sq->sqes[at & sq->ring_mask].user_data == user_data)
-			return &sq->sqes[at & sq->ring_mask];
-	return NULL;
 }
 
 /* Publish what was handed out; returns how many entries wait for an enter. */

@@ -48,6 +48,9 @@ struct io_uring_sqe {
 		uint32_t open_flags;
 		uint32_t statx_flags;
 		uint32_t splice_flags;
+		uint32_t rename_flags;
+		uint32_t unlink_flags;
+		uint32_t hardlink_flags;
 	};
 	uint64_t user_data;
 	union {
@@ -194,7 +197,6 @@ struct io_uring_recvmsg_out {
 #define IORING_FEAT_NODROP      (1U << 1)
 #define IORING_FEAT_FAST_POLL   (1U << 5)
 #define IORING_FEAT_EXT_ARG     (1U << 8)	/* 5.11 */
-#define IORING_FEAT_RSRC_TAGS   (1U << 10)	/* 5.13 */
 
 /* Offsets that say to mmap() which part of a ring is meant. */
 #define IORING_OFF_SQ_RING 0ULL
@@ -229,20 +231,31 @@ struct io_uring_recvmsg_out {
 
 /* sqe->opcode: the operations that the loop uses. */
 #define IORING_OP_NOP          0
+#define IORING_OP_FSYNC        3
 #define IORING_OP_POLL_ADD     6
-#define IORING_OP_POLL_REMOVE  7
 #define IORING_OP_RECVMSG      10
 #define IORING_OP_ACCEPT       13
 #define IORING_OP_ASYNC_CANCEL 14
+#define IORING_OP_FALLOCATE    17
+#define IORING_OP_OPENAT       18
+#define IORING_OP_CLOSE        19
+#define IORING_OP_STATX        21
 #define IORING_OP_READ         22
+#define IORING_OP_WRITE        23
 #define IORING_OP_RECV         27
+#define IORING_OP_RENAMEAT     35	/* 5.11 */
+#define IORING_OP_UNLINKAT     36	/* 5.11 */
+#define IORING_OP_MKDIRAT      37	/* 5.15 */
+#define IORING_OP_SYMLINKAT    38	/* 5.15 */
+#define IORING_OP_LINKAT       39	/* 5.15 */
+#define IORING_OP_FTRUNCATE    55	/* 6.9 */
 
 /* sqe->flags */
 #define IOSQE_BUFFER_SELECT    (1U << 5)
 #define IOSQE_CQE_SKIP_SUCCESS (1U << 6)	/* 5.17 */
 
-/* sqe->len of POLL_REMOVE */
-#define IORING_POLL_UPDATE_EVENTS (1U << 1)	/* 5.13 */
+/* sqe->fsync_flags */
+#define IORING_FSYNC_DATASYNC (1U << 0)
 
 /* sqe->ioprio of recv and accept */
 #define IORING_RECV_MULTISHOT   (1U << 1)	/* 6.0 */

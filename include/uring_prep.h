@@ -52,16 +52,6 @@ static inline void io_uring_prep_poll_add(struct io_uring_sqe *sqe, int fd,
 	sqe->poll32_events = uring_poll_mask(poll_mask);
 }
 
-static inline void io_uring_prep_poll_update(struct io_uring_sqe *sqe,
-					     uint64_t old_user_data,
-					     uint64_t new_user_data,
-					     unsigned poll_mask, unsigned flags)
-{
-	io_uring_prep_rw(IORING_OP_POLL_REMOVE, sqe, -1, NULL, flags, new_user_data);
-	sqe->addr = old_user_data;
-	sqe->poll32_events = uring_poll_mask(poll_mask);
-}
-
 /* End the request whose user_data is given. Never by descriptor: a number may have
  * been closed and reused, and the kernel would search every request in flight. */
 static inline void io_uring_prep_cancel64(struct io_uring_sqe *sqe,

@@ -11,16 +11,17 @@ PACKAGE = ROOT / "uring_loop"
 
 # A module may import the layers above its own, never a neighbour and nothing below.
 LAYERS = (
-    ("_version", "_compat", "_uapi", "backend", "statistics"),
+    ("_version", "_compat", "_uapi", "backend", "options", "statistics",
+     "threads"),
     ("_ring", "_handles", "_backlog", "_address"),
     ("_poll",),
     ("_loop",),
     ("_transport",),
     ("_stream", "_watch", "_guest", "_datagram", "_sockops", "_files", "_pipe", "_tls"),
-    ("_accept", "fallback", "guest", "children", "names"),
-    ("loop",),
-    ("running", "policy", "iothread", "hosts", "glib", "files", "sharded_server"),
-    ("iothread_group",),
+    ("_accept", "fallback", "guest", "children", "names", "rawfile", "reading"),
+    ("loop", "binaryfile", "textfile"),
+    ("running", "policy", "iothread", "hosts", "glib", "files", "fs", "sharded_server"),
+    ("iothread_group", "path"),
     ("__init__", "__main__"),
 )
 LAYER_OF = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -1,5 +1,7 @@
 """uring_loop: a drop-in asyncio event loop for Linux whose I/O runs on io_uring."""
 
+import importlib
+
 from uring_loop import _compat
 from uring_loop._version import __version__
 from uring_loop.guest import Guest
@@ -15,12 +17,25 @@ __all__ = [
     "Guest", "IOThread", "IOThreadGroup", "Loop", "ShardedServer", "Statistics",
     "__version__", "install", "new_event_loop", "run"]
 
+# Imported when first asked for: a program without files need not wait for them.
+_FILES = {
+    "aligned_buffer": "files", "copyfile": "files", "open": "files",
+    "read_bytes": "files", "read_text": "files", "write_bytes": "files",
+    "write_text": "files", "Path": "path", "files": None, "fs": None,
+}
+__all__ += ["Path", "aligned_buffer", "copyfile", "fs", "open", "read_bytes",
+            "read_text", "write_bytes", "write_text"]
+
 if _compat.HAS_POLICIES:
     from uring_loop.policy import EventLoopPolicy
     __all__ += ["EventLoopPolicy"]
 
 
 def __getattr__(name):
+    if name in _FILES:
+        module = importlib.import_module(f"uring_loop.{_FILES[name] or name}")
+        value = globals()[name] = getattr(module, name) if _FILES[name] else module
+        return value
     if name == "EventLoopPolicy":
         raise AttributeError(
             "uring_loop.EventLoopPolicy exists up to Python 3.15, since asyncio has no "

@@ -10,6 +10,16 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self, TypedDict, TypeVar, TypeVarTuple, Unpack
 
+from uring_loop import fs as fs
+from uring_loop.files import aligned_buffer as aligned_buffer
+from uring_loop.files import copyfile as copyfile
+from uring_loop.files import open as open
+from uring_loop.files import read_bytes as read_bytes
+from uring_loop.files import read_text as read_text
+from uring_loop.files import write_bytes as write_bytes
+from uring_loop.files import write_text as write_text
+from uring_loop.path import Path as Path
+
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 _Backend = Literal["auto", "io_uring", "selector"]
@@ -184,10 +194,13 @@ if sys.version_info < (3, 16):
         def new_event_loop(self) -> Loop: ...
 
     __all__ = [
-        "EventLoopPolicy", "Guest", "IOThread", "IOThreadGroup", "Loop",
-        "ShardedServer", "Statistics", "__version__", "install", "new_event_loop",
-        "run"]
+        "EventLoopPolicy", "Guest", "IOThread", "IOThreadGroup", "Loop", "Path",
+        "ShardedServer", "Statistics", "__version__", "aligned_buffer", "copyfile",
+        "fs", "install", "new_event_loop", "open", "read_bytes", "read_text", "run",
+        "write_bytes", "write_text"]
 else:
     __all__ = [
-        "Guest", "IOThread", "IOThreadGroup", "Loop", "ShardedServer", "Statistics",
-        "__version__", "install", "new_event_loop", "run"]
+        "Guest", "IOThread", "IOThreadGroup", "Loop", "Path", "ShardedServer",
+        "Statistics", "__version__", "aligned_buffer", "copyfile", "fs", "install",
+        "new_event_loop", "open", "read_bytes", "read_text", "run", "write_bytes",
+        "write_text"]

@@ -639,6 +639,8 @@ cdef class LoopCore:
         self.pool = pool
         self.message_pool = message_pool
         for op in reversed(operations):
+            if not op.abandoned():
+                continue
             if op.cancel_requested:
                 op.complete(-ECANCELED, 0)
             else:
@@ -690,7 +692,8 @@ cdef class LoopCore:
         cdef Operation op
         left = self.ring.close()
         for op in left:
-            op.complete(-ECANCELED, 0)
+            if op.abandoned():
+                op.complete(-ECANCELED, 0)
         self.wake.close()
 
 

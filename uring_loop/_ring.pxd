@@ -15,6 +15,7 @@ cdef class Operation:
 
     cdef int prepare(self, io_uring_sqe *sqe) except -1
     cdef int complete(self, int res, unsigned flags) except -1
+    cdef bint abandoned(self) except -1
     cdef int moved(self) except -1
 
 
@@ -24,6 +25,7 @@ cdef class Ring:
     # Entries of other threads, for which the queue had no room.
     cdef uring_parked parked
     cdef unsigned known_flags
+    cdef bint known_opcodes[256]
     cdef unsigned long fork_mark
     cdef readonly unsigned flags
     cdef readonly dict refused
@@ -43,6 +45,7 @@ cdef class Ring:
                     io_uring_params *params) except? -1
     cdef int check_kernel(self) except -1
     cdef void count_on(self, Ring other) noexcept
+    cpdef bint has_opcode(self, unsigned char opcode) noexcept
     cdef int check_result(self, int res) except -1
     cdef bint has_overflow(self) noexcept
     cdef bint holds(self, Operation op) noexcept
@@ -51,6 +54,7 @@ cdef class Ring:
     cdef bint is_forked(self) noexcept
     cdef bint is_mine(self) noexcept
     cdef io_uring_sqe *next_entry(self) except NULL
+    cdef io_uring_sqe *entry_when_full(self) except NULL
     cdef int unpark(self) except -1
     cdef int make_room(self) except -1
     cdef void link(self, Operation op) noexcept
@@ -59,7 +63,6 @@ cdef class Ring:
     cpdef int enable(self) except -1
     cpdef int prepare(self, Operation op) except -1
     cpdef int cancel(self, Operation op) except -1
-    cpdef int update_poll(self, Operation op, unsigned poll_mask) except -1
     cdef void skip_answer(self, io_uring_sqe *sqe) noexcept
     cpdef bint need_wait(self) noexcept
     cpdef int enter(self, bint wait, int64_t timeout_ns=*) except -1

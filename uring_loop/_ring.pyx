@@ -27,6 +27,7 @@ import os
 import time
 
 from uring_loop._uapi cimport *
+from uring_loop.options import check_taskrun
 
 cdef extern from "<sys/mman.h>" nogil:
     int MAP_NORESERVE
@@ -56,14 +57,8 @@ TASKRUN_FLAGS = {
     "defer": IORING_SETUP_DEFER_TASKRUN,
     "coop": IORING_SETUP_COOP_TASKRUN,
 }
-NEEDED_OPCODES = {
-    IORING_OP_POLL_ADD: "POLL_ADD",
-    IORING_OP_POLL_REMOVE: "POLL_REMOVE",
-    IORING_OP_ACCEPT: "ACCEPT",
-    IORING_OP_ASYNC_CANCEL: "ASYNC_CANCEL",
-    IORING_OP_READ: "READ",
-    IORING_OP_RECV: "RECV",
-}
+NEEDED_OPCODES = (IORING_OP_POLL_ADD, IORING_OP_ACCEPT, IORING_OP_ASYNC_CANCEL,
+                  IORING_OP_READ, IORING_OP_RECV)
 cdef enum:
     # struct io_uring_probe with one entry for each opcode that can be.
     PROBE_BYTES = 16 + 256 * 8
@@ -107,17 +102,6 @@ def _note_fork():
 os.register_at_fork(after_in_child=_note_fork)
 
 
-def check_taskrun(taskrun, single_issuer):
-    """ValueError for a mode that there is not, or not for many issuers."""
-    if taskrun not in TASKRUN_FLAGS:
-        raise ValueError(
-            f"taskrun must be one of {', '.join(TASKRUN_FLAGS)}, not {taskrun!r}")
-    if taskrun == "defer" and not single_issuer:
-        raise ValueError(
-            "single_issuer=False needs taskrun='coop': the kernel defers task work "
-            "(taskrun='defer') only for a single issuer")
-
-
 cpdef object os_error(int res):
     """The OSError (of the fitting subclass) for a result of -errno."""
     return OSError(-res, os.strerror(-res))
@@ -133,6 +117,12 @@ cdef class Operation:
     cdef int complete(self, int res, unsigned flags) except -1:
         """Hear a result; only KeyboardInterrupt and SystemExit may leave."""
         raise NotImplementedError
+
+    cdef bint abandoned(self) except -1:
+        """Hear that its ring was closed before the answer came, so that the kernel may
+        still touch its memory. Returns whether it can be prepared on another ring; if
+        not, it has ended now."""
+        return True
 
     cdef int moved(self) except -1:
         """Hear that it has been prepared on another ring, and the old one is closed."""
@@ -160,7 +150,7 @@ cdef class Ring:
                  the kernel, as an older kernel would
 
     `flags` are the set-up flags granted, `refused` maps each name that was not to
-    the reason. Raises OSError with the kernel's errno. Linux 5.13 or later.
+    the reason. Raises OSError with the kernel's errno. Linux 5.11 or later.
     """
 
     def __cinit__(self, *, unsigned sq_entries=256, unsigned cq_entries=0,
@@ -239,10 +229,11 @@ cdef class Ring:
         memset(memory, 0, sizeof(memory))
         res = io_uring_register_probe(&self.ring, probe, 256)
         if res == 0:
-            for opcode, name in NEEDED_OPCODES.items():
-                if (opcode >= probe.ops_len
-                        or not probe.ops[opcode].flags & IO_URING_OP_SUPPORTED):
-                    res = -ENOSYS
+            for opcode in range(probe.ops_len):
+                self.known_opcodes[opcode] = (
+                    probe.ops[opcode].flags & IO_URING_OP_SUPPORTED)
+            if not all(map(self.has_opcode, NEEDED_OPCODES)):
+                res = -ENOSYS
         if res == 0:
             res = io_uring_submit(&self.ring)
             if not self.enabled and res == -EBADFD:
@@ -259,6 +250,11 @@ cdef class Ring:
         self.enter_count = other.enter_count
         self.completion_count = other.completion_count
         self.full_count = other.full_count
+
+    cpdef bint has_opcode(self, unsigned char opcode) noexcept:
+        """Does this kernel have the operation?"""
+        # A load: cannot raise.
+        return self.known_opcodes[opcode]
 
     @property
     def sq_entries(self):
@@ -359,8 +355,15 @@ cdef class Ring:
         self.check_usable()
         if not self.parked.count:
             sqe = io_uring_get_sqe(&self.ring)
-        if sqe != NULL:
-            return sqe
+        if sqe == NULL:
+            sqe = self.entry_when_full()
+        if self.tell_fd >= 0:
+            os.eventfd_write(self.tell_fd, 1)
+            self.tell_fd = -1
+        return sqe
+
+    cdef io_uring_sqe *entry_when_full(self) except NULL:
+        cdef io_uring_sqe *sqe = NULL
         if (self.enabled and self.owner != thread_token()
                 and self.flags & IORING_SETUP_SINGLE_ISSUER):
             # Only its own thread may submit: there the loop goes on some time, or
@@ -376,9 +379,6 @@ cdef class Ring:
             sqe = io_uring_get_sqe(&self.ring)
             if sqe == NULL:
                 raise os_error(-EAGAIN)
-        if self.tell_fd >= 0:
-            os.eventfd_write(self.tell_fd, 1)
-            self.tell_fd = -1
         return sqe
 
     cdef int unpark(self) except -1:
@@ -429,25 +429,6 @@ cdef class Ring:
         io_uring_prep_cancel64(sqe, <uint64_t><uintptr_t><void *>op, 0)
         self.skip_answer(sqe)
         op.cancel_requested = True
-        return 0
-
-    cpdef int update_poll(self, Operation op, unsigned poll_mask) except -1:
-        """Let a poll in flight wait for other events, which its `prepare` asks for,
-        too. If it has completed meanwhile, nothing happens: prepare it again then."""
-        cdef uint64_t user_data = <uint64_t><uintptr_t><void *>op
-        cdef io_uring_sqe *sqe = NULL
-        self.check_usable()
-        if op is None:
-            raise TypeError("an Operation is needed, not None")
-        if not op.in_flight:
-            return 0
-        sqe = uring_unsubmitted(&self.ring, user_data)
-        if sqe != NULL:
-            return self.fill(sqe, op)
-        sqe = self.next_entry()
-        io_uring_prep_poll_update(
-            sqe, user_data, 0, poll_mask, IORING_POLL_UPDATE_EVENTS)
-        self.skip_answer(sqe)
         return 0
 
     cdef void skip_answer(self, io_uring_sqe *sqe) noexcept:

@@ -17,13 +17,11 @@ cdef extern from "uring.h" nogil:
         IORING_SETUP_DEFER_TASKRUN
         IORING_SETUP_NO_SQARRAY
         IORING_OP_POLL_ADD
-        IORING_OP_POLL_REMOVE
         IORING_OP_ACCEPT
         IORING_OP_ASYNC_CANCEL
         IORING_OP_READ
         IORING_OP_RECV
         IO_URING_OP_SUPPORTED
-        IORING_POLL_UPDATE_EVENTS
         IOSQE_BUFFER_SELECT
         IOSQE_CQE_SKIP_SUCCESS
         IORING_CQE_F_MORE
@@ -34,7 +32,11 @@ cdef extern from "uring.h" nogil:
         long long tv_nsec
 
     struct io_uring_sqe:
+        uint8_t opcode
         uint8_t flags
+        uint64_t off
+        uint64_t addr
+        uint32_t len
         uint16_t buf_group
 
     struct io_uring_cqe:
@@ -100,7 +102,6 @@ cdef extern from "uring.h" nogil:
     unsigned io_uring_sq_ready(const io_uring *ring)
     unsigned io_uring_cq_ready(const io_uring *ring)
     bint io_uring_cq_has_overflow(const io_uring *ring)
-    io_uring_sqe *uring_unsubmitted(io_uring *ring, uint64_t user_data)
     int io_uring_submit(io_uring *ring)
     int io_uring_submit_and_get_events(io_uring *ring)
     int uring_submit_and_wait(
@@ -111,9 +112,6 @@ cdef extern from "uring.h" nogil:
 
     void io_uring_prep_nop(io_uring_sqe *sqe)
     void io_uring_prep_poll_add(io_uring_sqe *sqe, int fd, unsigned poll_mask)
-    void io_uring_prep_poll_update(
-        io_uring_sqe *sqe, uint64_t old_user_data, uint64_t new_user_data,
-        unsigned poll_mask, unsigned flags)
     void io_uring_prep_cancel64(io_uring_sqe *sqe, uint64_t user_data, int flags)
     void io_uring_prep_read(
         io_uring_sqe *sqe, int fd, void *buf, unsigned nbytes, uint64_t offset)
@@ -131,3 +129,76 @@ cdef extern from "uring_parked.h" nogil:
 
     io_uring_sqe *uring_park(uring_parked *parked)
     unsigned uring_unpark(uring_parked *parked, io_uring *ring)
+
+cdef extern from "uring_file.h" nogil:
+    enum:
+        IORING_OP_FSYNC
+        IORING_OP_FALLOCATE
+        IORING_OP_OPENAT
+        IORING_OP_CLOSE
+        IORING_OP_STATX
+        IORING_OP_WRITE
+        IORING_OP_RENAMEAT
+        IORING_OP_UNLINKAT
+        IORING_OP_MKDIRAT
+        IORING_OP_SYMLINKAT
+        IORING_OP_LINKAT
+        IORING_OP_FTRUNCATE
+        IORING_FSYNC_DATASYNC
+
+    struct statx:
+        pass
+
+    ssize_t uring_read_now(int fd, void *buf, size_t size, int64_t offset)
+    void io_uring_prep_rw(
+        int op, io_uring_sqe *sqe, int fd, const void *addr, unsigned len,
+        uint64_t offset)
+    void io_uring_prep_openat(
+        io_uring_sqe *sqe, int dfd, const char *path, int flags, unsigned mode)
+    void io_uring_prep_close(io_uring_sqe *sqe, int fd)
+    void io_uring_prep_statx(
+        io_uring_sqe *sqe, int dfd, const char *path, int flags, unsigned mask,
+        statx *statxbuf)
+    void io_uring_prep_write(
+        io_uring_sqe *sqe, int fd, const void *buf, unsigned nbytes, uint64_t offset)
+    void io_uring_prep_fsync(io_uring_sqe *sqe, int fd, unsigned fsync_flags)
+    void io_uring_prep_fallocate(
+        io_uring_sqe *sqe, int fd, int mode, uint64_t offset, uint64_t len)
+    void io_uring_prep_renameat(
+        io_uring_sqe *sqe, int olddfd, const char *oldpath, int newdfd,
+        const char *newpath, unsigned flags)
+    void io_uring_prep_unlinkat(
+        io_uring_sqe *sqe, int dfd, const char *path, int flags)
+    void io_uring_prep_mkdirat(
+        io_uring_sqe *sqe, int dfd, const char *path, unsigned mode)
+    void io_uring_prep_symlinkat(
+        io_uring_sqe *sqe, const char *target, int newdirfd, const char *linkpath)
+    void io_uring_prep_linkat(
+        io_uring_sqe *sqe, int olddfd, const char *oldpath, int newdfd,
+        const char *newpath, int flags)
+
+
+cdef extern from "uring_statx.h" nogil:
+    enum:
+        URING_STATX_BASIC_STATS
+
+    struct uring_statx_timestamp:
+        int64_t tv_sec
+        uint32_t tv_nsec
+
+    struct uring_statx:
+        uint32_t stx_blksize
+        uint32_t stx_nlink
+        uint32_t stx_uid
+        uint32_t stx_gid
+        uint16_t stx_mode
+        uint64_t stx_ino
+        uint64_t stx_size
+        uint64_t stx_blocks
+        uring_statx_timestamp stx_atime
+        uring_statx_timestamp stx_ctime
+        uring_statx_timestamp stx_mtime
+        uint32_t stx_rdev_major
+        uint32_t stx_rdev_minor
+        uint32_t stx_dev_major
+        uint32_t stx_dev_minor

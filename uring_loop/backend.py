@@ -42,7 +42,7 @@ def cause(number):
                 "or close unused loops")
     if number == errno.ENOSYS:
         return (f"this kernel ({os.uname().release}) has no io_uring or an old one, or "
-                "a seccomp filter hides it: Linux 5.13 or later is needed")
+                "a seccomp filter hides it: Linux 5.11 or later is needed")
     if number in (errno.EPERM, errno.EACCES):
         return forbidden_by()
     if number in (errno.EMFILE, errno.ENFILE):

@@ -13,11 +13,11 @@ from uring_loop._accept import AcceptOperation
 from uring_loop._datagram import DatagramTransport
 from uring_loop._loop import LoopCore
 from uring_loop._pipe import ReadPipeTransport, WritePipeTransport
-from uring_loop._ring import check_taskrun
 from uring_loop._stream import StreamTransport
 from uring_loop._tls import SSLProtocol
 from uring_loop.fallback import SelectorStreamTransport, does_more
 from uring_loop.guest import Guest
+from uring_loop.options import check_options
 
 
 class Loop(LoopCore, asyncio.SelectorEventLoop):
@@ -237,17 +237,3 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         if listener is not None:
             listener.stop()
         super()._stop_serving(sock)
-
-
-def check_options(taskrun, sq_entries, single_issuer):
-    """The options of a Ring, or ValueError."""
-    if not isinstance(single_issuer, bool):
-        raise ValueError(
-            f"single_issuer must be True or False, not {single_issuer!r}")
-    check_taskrun(taskrun, single_issuer)
-    if (not isinstance(sq_entries, int) or not 8 <= sq_entries <= 32768
-            or sq_entries & (sq_entries - 1)):
-        raise ValueError(
-            f"sq_entries must be a power of two from 8 to 32768, not {sq_entries!r}")
-    return {"taskrun": taskrun, "sq_entries": sq_entries,
-            "single_issuer": single_issuer}

@@ -22,6 +22,7 @@
 #else
 #include "uring.h"
 #define BEFORE 0xFF
+#include "uring_file.h"
 #endif
 
 #define CONSTANT(name) \
@@ -66,8 +67,6 @@ static void print_entries(void)
 	     0x4142434445464748ULL);
 	PREP(nop, &sqe);
 	PREP(poll_add, &sqe, 0x11121314, 0x81828384);
-	PREP(poll_update, &sqe, 0x2122232425262728ULL, 0x4142434445464748ULL,
-	     0x81828384, 0x31323334);
 	PREP(cancel64, &sqe, 0x2122232425262728ULL, 0x31323334);
 	PREP(read, &sqe, 0x11121314, at(0x2122232425262728), 0x31323334,
 	     0x4142434445464748ULL);
@@ -79,6 +78,25 @@ static void print_entries(void)
 	     at(0x3132333435363738), 0x41424344);
 	PREP(multishot_accept, &sqe, -2, at(0x2122232425262728),
 	     at(0x3132333435363738), -3);
+}
+
+static void print_file_entries(void)
+{
+	const char *path = at(0x2122232425262728), *other = at(0x3132333435363738);
+
+	PREP(openat, &sqe, 0x11121314, path, 0x41424344, 0x51525354);
+	PREP(close, &sqe, 0x11121314);
+	PREP(statx, &sqe, 0x11121314, path, 0x41424344, 0x51525354,
+	     at(0x3132333435363738));
+	PREP(write, &sqe, 0x11121314, path, 0x31323334, 0x4142434445464748ULL);
+	PREP(fsync, &sqe, 0x11121314, 0x41424344);
+	PREP(fallocate, &sqe, 0x11121314, 0x41424344, 0x2122232425262728,
+	     0x3132333435363738);
+	PREP(renameat, &sqe, 0x11121314, path, -100, other, 0x41424344);
+	PREP(unlinkat, &sqe, -100, path, 0x41424344);
+	PREP(mkdirat, &sqe, -100, path, 0x41424344);
+	PREP(symlinkat, &sqe, path, -100, other);
+	PREP(linkat, &sqe, 0x11121314, path, -100, other, 0x41424344);
 }
 
 static void print_buffer_ring(unsigned short tail)
@@ -104,6 +122,7 @@ int main(void)
 {
 #include "abi_names.h"
 	print_entries();
+	print_file_entries();
 	for (unsigned tail = 0; tail < 4; tail++)
 		print_buffer_ring((unsigned short)tail);
 	print_buffer_ring(65534);

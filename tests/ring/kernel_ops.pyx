@@ -206,12 +206,6 @@ def in_worker(Recorded op not None):
     return op
 
 
-def change_poll(Ring ring not None, Recorded op not None, unsigned mask):
-    """Let a poll wait for other events, whether it has been submitted or not."""
-    io_uring_prep_poll_add(&op.entry, op.fd, mask)
-    ring.update_poll(op, mask)
-
-
 def accept(int fd):
     """Multishot accept."""
     cdef Recorded op = Recorded()

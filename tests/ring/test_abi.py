@@ -18,6 +18,7 @@ STRICT = ("-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wno-sign-conversion"
 # of the kernel's own header. With a newer liburing fewer remain; none may be added.
 NEWER = {
     "constant IORING_SETUP_NO_SQARRAY": 1 << 16,        # 6.6
+    "constant IORING_OP_FTRUNCATE": 55,                 # 6.9
     "offset io_sqring_offsets.user_addr": 32,           # 6.5, was resv2
     "width io_sqring_offsets.user_addr": 8,
     "offset io_cqring_offsets.user_addr": 32,           # 6.5, was resv2
@@ -25,6 +26,8 @@ NEWER = {
     "offset io_uring_buf_reg.flags": 14,                # 6.4, was pad
     "width io_uring_buf_reg.flags": 2,
 }
+# Headers that fill entries.
+PREPARING = ("uring_prep.h", "uring_file.h")
 # Ours and not the kernel's.
 NOT_ABI = {"URING_ABI_H"}
 
@@ -167,7 +170,7 @@ def test_what_is_newer_has_the_kernels_value(compiler, tmp_path):
 
 
 def test_every_prep_function_is_compared(dumps):
-    text = without_comments((INCLUDE / "uring_prep.h").read_text())
+    text = without_comments("".join((INCLUDE / name).read_text() for name in PREPARING))
     functions = set(re.findall(r"\bio_uring_prep_(\w+)\(struct|"
                                r"\bio_uring_prep_(\w+)\(int op", text))
     names = {a or b for a, b in functions}
@@ -178,9 +181,9 @@ def test_every_prep_function_is_compared(dumps):
 
 def test_every_constant_is_defined_in_the_abi_header():
     """Constants live in the one file that is compared."""
-    for name in ("uring.h", "uring_prep.h"):
+    for name in ("uring.h", *PREPARING):
         text = (INCLUDE / name).read_text()
-        assert re.findall(r"^\s*#\s*define\s+(?!URING_(?:PREP_)?H\b)\w+", text,
+        assert re.findall(r"^\s*#\s*define\s+(?!URING_(?:PREP_|FILE_)?H\b)\w+", text,
                           re.MULTILINE) == []
 
 

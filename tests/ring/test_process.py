@@ -255,22 +255,6 @@ def test_another_thread_withdraws_what_waits_beside_a_full_queue(
         [[(-errno.ECANCELED, False)]] * len(operations))
 
 
-def test_what_waits_beside_a_full_queue_is_changed_in_its_order(
-        own_ring, ops, pair, until):
-    def arm_and_change():
-        for op in operations:
-            own_ring.prepare(op)
-        for op in operations:
-            ops.change_poll(own_ring, op, select.POLLOUT)
-
-    operations = [ops.poll(pair[0].fileno(), select.POLLIN)
-                  for _ in range(3 * own_ring.sq_entries)]
-    in_thread(arm_and_change)
-    until(own_ring, lambda: own_ring.in_flight_count == 0)
-    assert [op.heard for op in operations] == (
-        [[(select.POLLOUT, False)]] * len(operations))
-
-
 def test_what_waits_beside_a_full_queue_goes_with_the_ring(own_ring, ops):
     operations = [ops.nop() for _ in range(3 * own_ring.sq_entries)]
     in_thread(lambda: [own_ring.prepare(op) for op in operations])

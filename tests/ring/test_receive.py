@@ -285,49 +285,6 @@ def test_a_poll_is_level_and_once(ring, ops, pipe):
         assert op.heard == [(select.POLLIN, False)] * count
 
 
-def test_a_poll_in_flight_waits_for_other_events(ring, ops, pair, mode):
-    """Changed in place; the change has no answer of its own where that can be."""
-    op = arm(ring, ops.poll(pair[0].fileno(), select.POLLIN))
-    ops.change_poll(ring, op, select.POLLIN | select.POLLPRI)
-    ring.enter(False)
-    assert (ring.reap(10), op.heard) == (1 if mode == "plain" else 0, [])
-    ops.change_poll(ring, op, select.POLLOUT)
-    while op.in_flight:
-        ring.enter(True, ENTER_LIMIT_NS)
-        ring.reap(10)
-    assert op.heard == [(select.POLLOUT, False)]
-
-
-def test_a_poll_changed_before_it_is_submitted(ring, ops, pair, until):
-    op = ops.poll(pair[0].fileno(), select.POLLIN)
-    ring.prepare(op)
-    ops.change_poll(ring, op, select.POLLOUT)
-    until(ring, lambda: not op.in_flight)
-    assert op.heard == [(select.POLLOUT, False)]
-
-
-def test_a_poll_changed_too_late_stays_as_it_was(ring, ops, pair, until):
-    """Its completion is in the queue already, or it has been reaped: no second one."""
-    op = ops.poll(pair[0].fileno(), select.POLLOUT)
-    ring.prepare(op)
-    ring.enter(False)
-    ops.change_poll(ring, op, select.POLLIN)
-    until(ring, lambda: not ring.need_wait())
-    assert op.heard == [(select.POLLOUT, False)]
-    ops.change_poll(ring, op, select.POLLOUT)
-    until(ring, lambda: not ring.need_wait())
-    assert op.heard == [(select.POLLOUT, False)]
-
-
-def test_a_poll_changed_and_cancelled_ends_once(ring, ops, pipe, until):
-    op = arm(ring, ops.poll(pipe.read, select.POLLIN))
-    ops.change_poll(ring, op, select.POLLPRI)
-    ring.cancel(op)
-    ops.change_poll(ring, op, select.POLLIN)
-    until(ring, lambda: not ring.need_wait() and not op.in_flight)
-    assert op.heard == [(-errno.ECANCELED, False)]
-
-
 def test_a_poll_hears_of_a_hang_up(ring, ops, pair, until):
     op = arm(ring, ops.poll(pair[0].fileno(), select.POLLIN | select.POLLRDHUP))
     pair[1].close()

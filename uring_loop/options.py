@@ -1,0 +1,28 @@
+"""Checks the options of a ring before anything is made of them."""
+
+TASKRUN = ("defer", "coop")
+
+
+def check_taskrun(taskrun, single_issuer):
+    """ValueError for a mode that there is not, or not for many issuers."""
+    if taskrun not in TASKRUN:
+        raise ValueError(
+            f"taskrun must be one of {', '.join(TASKRUN)}, not {taskrun!r}")
+    if taskrun == "defer" and not single_issuer:
+        raise ValueError(
+            "single_issuer=False needs taskrun='coop': the kernel defers task work "
+            "(taskrun='defer') only for a single issuer")
+
+
+def check_options(taskrun, sq_entries, single_issuer):
+    """The options of a Ring, or ValueError."""
+    if not isinstance(single_issuer, bool):
+        raise ValueError(
+            f"single_issuer must be True or False, not {single_issuer!r}")
+    check_taskrun(taskrun, single_issuer)
+    if (not isinstance(sq_entries, int) or not 8 <= sq_entries <= 32768
+            or sq_entries & (sq_entries - 1)):
+        raise ValueError(
+            f"sq_entries must be a power of two from 8 to 32768, not {sq_entries!r}")
+    return {"taskrun": taskrun, "sq_entries": sq_entries,
+            "single_issuer": single_issuer}

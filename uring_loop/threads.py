@@ -1,0 +1,35 @@
+"""Calls in the loop's default executor, awaited like operations of a ring."""
+
+import asyncio
+import functools
+
+
+class Call:
+    """A call in a thread, begun when it is made; awaiting it gives its result.
+
+    Who is cancelled while waiting hears it when the call has returned: until then the
+    thread may use the memory and the descriptor that it was given.
+    """
+
+    def __init__(self, function, *args, **kwargs):
+        loop = asyncio.get_running_loop()
+        self.future = loop.run_in_executor(
+            None, functools.partial(function, *args, **kwargs))
+
+    def __await__(self):
+        cancelled = None
+        while not self.future.done():
+            try:
+                yield from asyncio.wait([self.future]).__await__()
+            except asyncio.CancelledError as exc:
+                cancelled = exc
+        if cancelled is not None:
+            raise cancelled
+        return self.future.result()
+
+    @property
+    def late(self):
+        """The result that a cancelled task could not hear; None for an error."""
+        if self.future.done() and self.future.exception() is None:
+            return self.future.result()
+        return None
