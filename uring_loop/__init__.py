@@ -5,26 +5,23 @@ import importlib
 from uring_loop import _compat
 from uring_loop._version import __version__
 from uring_loop.guest import Guest
-from uring_loop.iothread import IOThread
-from uring_loop.iothread_group import IOThreadGroup
 from uring_loop.loop import Loop
 from uring_loop.policy import install
 from uring_loop.running import new_event_loop, run
-from uring_loop.sharded_server import ShardedServer
 from uring_loop.statistics import Statistics
 
-__all__ = [
-    "Guest", "IOThread", "IOThreadGroup", "Loop", "ShardedServer", "Statistics",
-    "__version__", "install", "new_event_loop", "run"]
-
-# Imported when first asked for: a program without files need not wait for them.
-_FILES = {
-    "aligned_buffer": "files", "copyfile": "files", "open": "files",
-    "read_bytes": "files", "read_text": "files", "write_bytes": "files",
-    "write_text": "files", "Path": "path", "files": None, "fs": None,
+# Imported when first asked for, each from its module (None: it is one): a program
+# without files or threads need not wait for them.
+_LATER = {
+    "IOThread": "iothread", "IOThreadGroup": "iothread_group",
+    "ShardedServer": "sharded_server", "Path": "path", "aligned_buffer": "files",
+    "copyfile": "files", "open": "files", "read_bytes": "files", "read_text": "files",
+    "write_bytes": "files", "write_text": "files", "files": None, "fs": None,
 }
-__all__ += ["Path", "aligned_buffer", "copyfile", "fs", "open", "read_bytes",
-            "read_text", "write_bytes", "write_text"]
+__all__ = [
+    "Guest", "IOThread", "IOThreadGroup", "Loop", "Path", "ShardedServer", "Statistics",
+    "__version__", "aligned_buffer", "copyfile", "fs", "install", "new_event_loop",
+    "open", "read_bytes", "read_text", "run", "write_bytes", "write_text"]
 
 if _compat.HAS_POLICIES:
     from uring_loop.policy import EventLoopPolicy
@@ -32,9 +29,9 @@ if _compat.HAS_POLICIES:
 
 
 def __getattr__(name):
-    if name in _FILES:
-        module = importlib.import_module(f"uring_loop.{_FILES[name] or name}")
-        value = globals()[name] = getattr(module, name) if _FILES[name] else module
+    if name in _LATER:
+        module = importlib.import_module(f"uring_loop.{_LATER[name] or name}")
+        value = globals()[name] = getattr(module, name) if _LATER[name] else module
         return value
     if name == "EventLoopPolicy":
         raise AttributeError(
