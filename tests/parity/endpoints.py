@@ -34,8 +34,15 @@ class Milestones:
     async def happens(self, event):
         await self._until(lambda: event in self._happened)
 
+    def has_happened(self, event):
+        return event in self._happened
+
     async def receives(self, total_bytes):
         await self._until(lambda: self.received_bytes >= total_bytes)
+
+    async def receives_or_ends(self, total_bytes):
+        await self._until(lambda: self.received_bytes >= total_bytes
+                          or self.has_happened("connection_lost"))
 
     async def _until(self, condition):
         if condition():
