@@ -170,6 +170,18 @@ def connecting(loop, family, factory, address, **options):
     return loop.create_connection(factory, *address, **options)
 
 
+async def closed(server):
+    server.close()
+    await server.wait_closed()
+
+
+async def ended(*protocols):
+    """Close what these protocols talk through, and wait until they have heard it."""
+    for protocol in protocols:
+        protocol.transport.close()
+        await protocol.happens("connection_lost")
+
+
 async def settle(loop, rounds=3):
     """Give the loop every chance to deliver what is already there.
 
