@@ -16,7 +16,7 @@ from .endpoints import (
     reset,
     settle,
 )
-from .framework import parity
+from .framework import parity, ring_promise
 from .test_sock import pair, udp_pair
 
 BIG = 4 << 20
@@ -150,23 +150,51 @@ async def test_a_timeout_around_each_call(loop, trace):
 # ---- two at once ------------------------------------------------------------------
 
 
-@parity
-async def test_two_reads_of_one_socket(loop, trace):
-    """The later one takes the place of the earlier, which waits for its cancel."""
+@ring_promise
+async def test_two_reads_of_one_socket_are_both_served(loop, trace):
+    """On asyncio the later takes the place of the earlier, which waits for ever."""
     with pair() as (near, far):
-        first = asyncio.ensure_future(loop.sock_recv(near, 100))
-        await asyncio.sleep(0)
-        second = asyncio.ensure_future(loop.sock_recv(near, 100))
-        await asyncio.sleep(0)
+        reads = [asyncio.ensure_future(loop.sock_recv(near, 3)) for _ in range(2)]
+        await settle(loop)
         far.send(b"one")
-        await settle(loop)
-        trace("done", first.done(), second.done() and second.result())
+        done, waiting = await asyncio.wait(reads, return_when=asyncio.FIRST_COMPLETED)
+        assert [read.result() for read in done] == [b"one"]
         far.send(b"two")
-        await settle(loop)
-        trace("done", first.done(), second.done())
-        first.cancel()
-        await asyncio.wait([first])
-        await trace.wait("left", loop.sock_recv(near, 100))
+        assert [await read for read in waiting] == [b"two"]
+        assert (loop.remove_reader(near), far.send(b"three")) == (False, 5)
+        assert await loop.sock_recv(near, 100) == b"three"
+
+
+@ring_promise
+async def test_one_of_two_reads_is_cancelled(loop, trace):
+    with pair() as (near, far):
+        for first in (0, 1):
+            reads = [asyncio.ensure_future(loop.sock_recv(near, 9)) for _ in range(2)]
+            await settle(loop)
+            reads[first].cancel()
+            far.send(b"to the other")
+            assert await reads[1 - first] == b"to the ot"
+            assert await loop.sock_recv(near, 9) == b"her"
+            assert reads[first].cancelled()
+
+
+@ring_promise
+async def test_a_read_cancelled_in_the_iteration_of_its_data(loop, trace):
+    """asyncio has taken the bytes by then, and loses them with the cancel."""
+    with pair() as (near, far):
+        total = b""
+        for _ in range(50):
+            task = asyncio.ensure_future(loop.sock_recv(near, 100))
+            await settle(loop)
+            far.send(b"1234567890")
+            # Timers run after what I/O brought, in the same iteration.
+            loop.call_later(0, task.cancel)
+            await asyncio.wait([task])
+            if not task.cancelled():
+                total += task.result()
+        with contextlib.suppress(BlockingIOError):
+            total += near.recv(1000)
+        assert total == b"1234567890" * 50
 
 
 @parity
@@ -199,15 +227,18 @@ async def test_a_reader_takes_the_place_of_a_read(loop, trace):
         trace("watched", loop.remove_reader(near))
 
 
-@parity
-async def test_a_read_takes_the_place_of_a_reader(loop, trace):
+@ring_promise
+async def test_a_read_beside_a_reader(loop, trace):
+    """On asyncio the read takes the reader's place."""
     with pair() as (near, far):
-        loop.add_reader(near, lambda: trace("reader", near.recv(100)))
+        told = loop.create_future()
+        loop.add_reader(near, lambda: told.done() or told.set_result(None))
         reading = asyncio.ensure_future(loop.sock_recv(near, 100))
-        await asyncio.sleep(0)
-        far.send(b"for the read")
-        await trace.wait("read", reading)
-        trace("watched", loop.remove_reader(near))
+        await settle(loop)
+        far.send(b"for both")
+        await told
+        assert await reading == b"for both"
+        assert loop.remove_reader(near)
 
 
 @parity
