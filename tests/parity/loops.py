@@ -40,6 +40,13 @@ def new(name):
     return uring_loop.new_event_loop(backend=name)
 
 
+def name_of(loop):
+    """The name that makes another loop of this kind."""
+    if type(loop) is asyncio.SelectorEventLoop:
+        return STOCK
+    return getattr(loop, "backend", "uvloop")
+
+
 def skip_where_io_uring_is_refused():
     refusal = io_uring_refusal()
     if refusal:
