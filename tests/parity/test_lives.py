@@ -282,7 +282,7 @@ def test_runs_that_take_turns_share_tasks_and_connections(loop, trace):
 
     async def count():
         for number in range(100):
-            trace("count", number)
+            trace.lane("count")(number)
             await asyncio.sleep(0)
 
     run = loop.run_until_complete
