@@ -76,6 +76,18 @@ async def protocols_may_be_exchanged(rig, trace):
     await finish(rig)
 
 
+@stream("pipe")
+async def the_protocol_of_a_writer_may_be_exchanged(rig, trace):
+    first = rig.writing
+    rig.writing = Recorder(trace.lane("second"))
+    rig.writing.transport = first.transport
+    first.transport.set_protocol(rig.writing)
+    trace("get", first.transport.get_protocol() is rig.writing)
+    fill(rig)
+    rig.writer.abort()
+    await rig.writing.happens("connection_lost")
+
+
 class HandsOver(Recorder):
     """Gives the connection to another protocol from within data_received."""
 

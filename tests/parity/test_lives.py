@@ -15,6 +15,7 @@ from .framework import finish, parity
 from .test_sock import pair
 
 since_3_12 = pytest.mark.skipif(sys.version_info < (3, 12), reason="came with 3.12")
+since_3_13 = pytest.mark.skipif(sys.version_info < (3, 13), reason="hangs before 3.13")
 
 LOCAL = ("127.0.0.1", 0)
 THREADS = 4
@@ -337,7 +338,7 @@ async def test_an_executor_of_ones_own(loop, trace):
         trace.call("after shutdown", loop.run_in_executor, None, name_of_thread)
 
 
-@since_3_12
+@since_3_13
 @parity
 async def test_an_executor_that_does_not_end_in_time(loop, trace):
     release = threading.Event()

@@ -404,6 +404,24 @@ async def test_descriptors_are_passed_and_pipes_may_be_anything(loop, trace):
 
 
 @parity
+async def test_what_a_shell_takes_and_refuses(loop, trace):
+    """The rest is asked of subprocess_exec above."""
+    made = loop.subprocess_shell
+    for option, value in {"universal_newlines": True, "bufsize": 1, "encoding": "utf-8",
+                          "errors": "strict", "text": True, "shell": False}.items():
+        refused = made(asyncio.SubprocessProtocol, "x", **{option: value})
+        await trace.wait(option, refused)
+    near, far = connected_sockets("unix")
+    near.settimeout(5)
+    with near, far:
+        child = await asyncio.create_subprocess_shell(
+            f"echo $0 >/proc/self/fd/1; exec {sys.executable} -I -S -c "
+            f"'import os; os.write({far.fileno()}, b\"passed on\")'",
+            executable="/bin/bash", pass_fds=[far.fileno()], stdout=subprocess.PIPE)
+        trace("said", *await child.communicate(), child.returncode, near.recv(100))
+
+
+@parity
 async def test_signals_of_a_process_transport(loop, trace):
     hang_up = ("send_signal", (signal.SIGHUP,))
     for name, args in (("terminate", ()), ("kill", ()), hang_up):
@@ -418,6 +436,7 @@ async def test_signals_of_a_process_transport(loop, trace):
         trace("protocol", transport.get_protocol() is protocol)
         trace("pipes", [transport.get_pipe_transport(fd) for fd in (0, 1, 2)])
         trace("info", transport.get_extra_info("subprocess").pid == transport.get_pid())
+        trace("default", transport.get_extra_info("unknown", "a default"))
         transport.set_protocol(protocol)
         trace.call(name, getattr(transport, name), *args)
         await over

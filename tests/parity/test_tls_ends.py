@@ -182,11 +182,25 @@ async def test_a_client_that_never_shakes_hands(loop, trace):
 
 
 @parity
-async def test_the_shutdown_timeout_of_a_server(loop, trace):
+async def test_an_accepted_socket_that_never_shakes_hands(loop, trace):
+    near, far = connected_sockets("tcp")
+    with far:
+        made = loop.connect_accepted_socket(
+            asyncio.Protocol, near, ssl=certificates.server_context(),
+            ssl_handshake_timeout=0.02)
+        await trace.wait("handshake", made)
+
+
+@pytest.mark.parametrize("family", ["tcp", "unix"])
+@parity
+async def test_the_shutdown_timeout_of_a_server(loop, trace, family):
     served = Recorder(trace.lane("server"))
-    async with serving(loop, "tcp", lambda: served, ssl=certificates.server_context(),
+    kind = socket.AF_UNIX if family == "unix" else socket.AF_INET
+    async with serving(loop, family, lambda: served, ssl=certificates.server_context(),
                        ssl_shutdown_timeout=0.02) as address:
-        sock = await in_thread(loop, socket.create_connection, address)
+        sock = socket.socket(kind)
+        sock.settimeout(PEER_SECONDS)
+        await in_thread(loop, sock.connect, address)
         context = certificates.client_context()
         with await in_thread(loop, lambda: context.wrap_socket(sock, **CLIENT)):
             await served.happens("connection_made")
