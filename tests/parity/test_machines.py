@@ -241,7 +241,7 @@ class Timers(RuleBasedStateMachine):
         self.loop.run_forever()
         self.ran = []
         self.count = 0
-        self.ready, self.timers, self.expected = [], [], []
+        self.ready, self.timers = [], []
         self.handles, self.cancelled = {}, set()
 
     def scheduled(self, make, *args):
@@ -280,16 +280,22 @@ class Timers(RuleBasedStateMachine):
 
     @rule()
     def iterate(self):
-        """One iteration: what was ready, then what is due, by time, then by order."""
+        """One iteration: what was ready, in order, then what is due, by time."""
         before = len(self.ran)
-        due = []
+        due = {}
         while self.timers and self.timers[0][0] <= self.now:
-            due.append(heapq.heappop(self.timers)[1])
+            when, number = heapq.heappop(self.timers)
+            due[number] = when
         self.loop.call_soon(self.loop.stop)
         self.loop.run_forever()
-        wanted = [n for n in self.ready + due if n not in self.cancelled]
-        assert self.ran[before:] == wanted
-        for number in wanted:
+        ready = [n for n in self.ready if n not in self.cancelled]
+        ran = self.ran[before:]
+        assert ran[:len(ready)] == ready
+        timers = ran[len(ready):]
+        assert sorted(timers) == sorted(due.keys() - self.cancelled)
+        # Nothing is promised of timers that are due at the very same time.
+        assert [due[n] for n in timers] == sorted(due[n] for n in timers)
+        for number in ran:
             del self.handles[number]
         self.ready = []
 
