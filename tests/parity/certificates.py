@@ -31,3 +31,21 @@ def client_context():
 def distrusting_context():
     """Knows no authority at all."""
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def server_context_for_clients():
+    """Wants a certificate of the client; speaks two application protocols."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority().issue_cert(NAME).configure_cert(context)
+    authority().configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.set_alpn_protocols(["second", "first"])
+    return context
+
+
+def client_context_with_certificate():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority().configure_trust(context)
+    authority().issue_cert("client.example").configure_cert(context)
+    context.set_alpn_protocols(["first", "second"])
+    return context

@@ -34,8 +34,15 @@ class Milestones:
     async def happens(self, event):
         await self._until(lambda: event in self._happened)
 
+    def has_happened(self, event):
+        return event in self._happened
+
     async def receives(self, total_bytes):
         await self._until(lambda: self.received_bytes >= total_bytes)
+
+    async def receives_or_ends(self, total_bytes):
+        await self._until(lambda: self.received_bytes >= total_bytes
+                          or self.has_happened("connection_lost"))
 
     async def _until(self, condition):
         if condition():
@@ -161,6 +168,18 @@ def connecting(loop, family, factory, address, **options):
     if family == "unix":
         return loop.create_unix_connection(factory, address, **options)
     return loop.create_connection(factory, *address, **options)
+
+
+async def closed(server):
+    server.close()
+    await server.wait_closed()
+
+
+async def ended(*protocols):
+    """Close what these protocols talk through, and wait until they have heard it."""
+    for protocol in protocols:
+        protocol.transport.close()
+        await protocol.happens("connection_lost")
 
 
 async def settle(loop, rounds=3):

@@ -21,6 +21,8 @@ from .tracing import LogLane, Trace, difference
 # A coroutine body that waits longer hangs; the trace then shows how far it came.
 BODY_SECONDS = 20
 
+STOCK_TRACES = {}
+
 # For bodies in which the stock loop itself leaves a socket to the collector.
 stock_leaks_a_socket = pytest.mark.filterwarnings(
     "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
@@ -33,13 +35,22 @@ def parity(body):
 
 def compare(body, loop_name, given):
     """Fail unless the body sees on this loop what it sees on the stock loop."""
-    expected, stock_error = record(loops.STOCK, body, given)
-    if stock_error is not None:
-        raise stock_error
+    expected = stock_trace(body, given)
     actual, error = record(loop_name, body, given)
     if error is not None or expected != actual:
         pytest.fail(report(body, loop_name, expected, actual, error))
     assert len(expected) > 1, "a body that records nothing cannot fail"
+
+
+def stock_trace(body, given):
+    """What the body sees on the stock loop; asked once for all loops under test."""
+    key = body, repr(sorted(given.items()))
+    if key not in STOCK_TRACES:
+        trace, error = record(loops.STOCK, body, given)
+        if error is not None:
+            raise error
+        STOCK_TRACES[key] = trace
+    return STOCK_TRACES[key]
 
 
 def promise(body, without=(loops.STOCK,)):

@@ -40,6 +40,13 @@ def new(name):
     return uring_loop.new_event_loop(backend=name)
 
 
+def name_of(loop):
+    """The name that makes another loop of this kind."""
+    if type(loop) is asyncio.SelectorEventLoop:
+        return STOCK
+    return getattr(loop, "backend", "uvloop")
+
+
 def skip_where_io_uring_is_refused():
     refusal = io_uring_refusal()
     if refusal:
@@ -59,3 +66,8 @@ def io_uring_refusal():
         return ctypes.get_errno()
     os.close(ring_fd)
     return 0
+
+
+if "uvloop" in under_test():
+    # The first loop of libuv makes two descriptors for the process: no leak of a test.
+    new("uvloop").close()

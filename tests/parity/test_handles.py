@@ -1,5 +1,6 @@
 """Handle and TimerHandle as objects: attributes, comparison, hash, repr."""
 
+import contextvars
 import functools
 import gc
 import sys
@@ -103,6 +104,15 @@ def test_get_context_tells_where_it_will_run(loop, trace):
     context = contextvars.copy_context()
     trace("given", loop.call_soon(plain, context=context).get_context() is context)
     trace("copied", loop.call_soon(plain).get_context() is not context)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="get_context came with 3.12")
+@parity
+def test_get_context_of_a_timer(loop, trace):
+    context = contextvars.copy_context()
+    timer = loop.call_later(1000, print, context=context)
+    trace("given", timer.get_context() is context)
+    trace("own", loop.call_at(1, print).get_context() is not context)
 
 
 @parity

@@ -148,6 +148,19 @@ def test_eager_tasks_that_fail(loop, trace):
     loop.run_until_complete(main())
 
 
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="came with 3.14")
+@parity
+async def test_create_task_starts_eagerly_when_asked_to(loop, trace):
+    async def quick():
+        trace("runs", asyncio.current_task().get_name())
+        return "quick"
+
+    for eager_start in (True, False, None):
+        task = loop.create_task(quick(), name=f"{eager_start}", eager_start=eager_start)
+        trace("created", eager_start, task.done())
+        trace("result", await task)
+
+
 @parity
 async def test_tasks_wake_in_the_order_of_their_waiting(loop, trace):
     future = loop.create_future()

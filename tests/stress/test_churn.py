@@ -139,3 +139,25 @@ def test_loops_that_come_and_go(loop, run, request):
         fresh = loops.new(name)
         assert fresh.run_until_complete(asyncio.sleep(0, "ran")) == "ran"
         fresh.close()
+
+
+def test_a_loop_for_each_of_five_thousand_tests(loop, run, request):
+    """As a test-suite makes them: little work, no rest, nothing left behind."""
+    name = request.node.callspec.params["loop"]
+
+    async def one_test(number):
+        near, far = socket.socketpair()
+        with far:
+            _, client = await connecting(
+                fresh, "unix", lambda: Once("close"), None, sock=near
+            )
+            client.transport.write(b"%d" % number)
+            far.setblocking(False)
+            assert far.recv(100).endswith(b"%d" % number)
+            far.sendall(b"8 bytes.")
+            assert await client.lost is None
+
+    for number in range(5000):
+        fresh = loops.new(name)
+        fresh.run_until_complete(one_test(number))
+        fresh.close()
