@@ -1,5 +1,6 @@
 """Builds the compiled modules; everything else stands in pyproject.toml."""
 
+import os
 import sys
 
 if not sys.platform.startswith("linux"):
@@ -27,13 +28,18 @@ extensions = [
     for name in MODULES
 ]
 
-setup(ext_modules=cythonize(
-    extensions,
-    compiler_directives={
-        "language_level": 3,
-        "boundscheck": False,
-        "wraparound": False,
-        "initializedcheck": False,
-        "embedsignature": True,
-    },
-))
+setup(
+    ext_modules=cythonize(
+        extensions,
+        nthreads=os.cpu_count(),
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": False,
+            "wraparound": False,
+            "initializedcheck": False,
+            "embedsignature": True,
+        },
+    ),
+    # As many C compilers at a time as there are processors.
+    options={"build_ext": {"parallel": True}},
+)
