@@ -6,8 +6,8 @@
 4 KiB at random offsets of one file, queue depth 1 and 64, through the page cache and
 around it. Every contender of a cell is a process that stays; in each round all of them
 get one slice, in shuffled order, and each round is compared with itself. Writes
-docs/files-performance.md; the raw numbers go to benchmarks/fio.json, from which
-`--report` writes it again.
+docs/files-performance.md and docs/img/files.svg; the raw numbers go to
+benchmarks/fio.json, from which `--report` writes both again.
 """
 
 import argparse
@@ -23,12 +23,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import fio_http
+from benchmarks import fio_chart, fio_http
 from benchmarks.fio_child import DIRECT, LEFT_OUT, PEERS
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "fio.json"
 PAGE = ROOT / "docs" / "files-performance.md"
+CHART = ROOT / "docs" / "img" / "files.svg"
 CONTROL = "none again"
 OURS = "DEFER_TASKRUN"
 # fio cannot do less than a second at a time.
@@ -244,6 +245,8 @@ Thousands of operations per second, and what uring_loop reaches of
 which stop the loop for as long. Peers run on uvloop; those without a number for
 `direct` 1 cannot open with O_DIRECT.
 
+![Share of fio's rate](img/files.svg)
+
 {rates}
 
 Microseconds of processor time per operation, of all threads (fio's own is what it says
@@ -267,6 +270,8 @@ sees it:
 
 def write_page(stored):
     cells, facts = stored["cells"], stored["machine"]
+    fio_chart.write(
+        cells, {OURS: "uring_loop", **{name: name for name in PEERS}}, CHART)
     PAGE.write_text(TEMPLATE.format(
         size=stored["size_mib"], rounds=stored["rounds"], slice=stored["slice"],
         control=CONTROL, series=series_table(cells),
