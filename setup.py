@@ -1,6 +1,5 @@
 """Builds the compiled modules; everything else stands in pyproject.toml."""
 
-import os
 import sys
 
 if not sys.platform.startswith("linux"):
@@ -31,7 +30,6 @@ extensions = [
 setup(
     ext_modules=cythonize(
         extensions,
-        nthreads=os.cpu_count(),
         compiler_directives={
             "language_level": 3,
             "boundscheck": False,
