@@ -82,6 +82,11 @@ def writable_types():
 # From 3.14 on, the handles of call_soon_threadsafe can be cancelled by any thread.
 ThreadSafeHandle = getattr(events, "_ThreadSafeHandle", None)
 
+# Where a file stands after sendfile() of nothing: at the offset asked for, or still
+# where it stood before some patch release of 3.13.
+SENDFILE_ALWAYS_SEEKS = "total_sent" not in inspect.signature(
+    asyncio.SelectorEventLoop._sock_sendfile_update_filepos).parameters
+
 # Hides a callback's arguments but in debug mode: came in a patch release of 3.12.
 if "debug" in inspect.signature(format_helpers._format_callback_source).parameters:
     def format_callback(loop, callback, args):

@@ -19,6 +19,7 @@ import sys
 from asyncio import exceptions, unix_events
 
 from uring_loop._backlog cimport send_bytes
+from uring_loop._compat import SENDFILE_ALWAYS_SEEKS
 from uring_loop._loop cimport BULK_BYTES, LoopCore
 from uring_loop._loop import StockLoop
 from uring_loop._ring cimport Operation, os_error
@@ -283,9 +284,11 @@ async def _sock_sendfile_native(LoopCore self, sock, file, offset, count):
         size = count or os.fstat(fileno).st_size
     except (AttributeError, OSError):
         raise exceptions.SendfileNotAvailableError("not a regular file") from None
+    if not size:
+        return 0
     total = 0
     try:
-        while total < size if count else size:
+        while total < size or not count:
             wanted = min(size - total if count else size, SENDFILE_MOST)
             sent = send_some(sock, fileno, offset + total, wanted, total > 0)
             if sent == 0:
@@ -297,7 +300,7 @@ async def _sock_sendfile_native(LoopCore self, sock, file, offset, count):
             finally:
                 end_wait(wait)
     finally:
-        if total:
+        if total or SENDFILE_ALWAYS_SEEKS:
             os.lseek(fileno, offset + total, os.SEEK_SET)
     return total
 
