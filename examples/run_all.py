@@ -58,7 +58,8 @@ def start(*arguments, environment={}):
 
 async def finish(process):
     """Everything that it still prints; it has to end by itself and well."""
-    output, _ = await process.communicate()
+    # With input, if only none: before Python 3.12 its end would not be told else.
+    output, _ = await process.communicate(b"" if process.stdin else None)
     text = output.decode(errors="replace")
     check(process.returncode == 0,
           f"exit status {process.returncode}: {text.strip()[-2000:]}")
@@ -312,6 +313,8 @@ async def main(backend):
 
 
 if __name__ == "__main__":
+    # What a shell starts in the background ignores Ctrl-C, and so would the servers.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("URING_LOOP_BACKEND", "io_uring")
     # Raises, and says why, where io_uring has to be there and is not.
     loop = uring_loop.new_event_loop()

@@ -4,6 +4,7 @@ import contextlib
 import gc
 import os
 import pathlib
+import signal
 import sys
 import sysconfig
 import threading
@@ -56,6 +57,8 @@ def pytest_report_header(config):
 
 
 def pytest_configure(config):
+    # What a shell starts in the background ignores Ctrl-C; the tests of it do not.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for warning in ERRORS:
         config.addinivalue_line("filterwarnings", f"error{warning}")
 
