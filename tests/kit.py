@@ -5,6 +5,7 @@ A body gets a rig (tests/parity/rigs.py) and a trace. Names of bodies are the pr
 """
 
 import asyncio
+from asyncio import selector_events
 from types import SimpleNamespace
 
 from .parity.endpoints import BufferedRecorder, Recorder, pattern, settle
@@ -103,17 +104,17 @@ async def a_buffered_protocol_gets_the_same(rig, trace):
 
 @stream()
 async def nothing_is_delivered_while_paused(rig, trace):
-    trace("reading", rig.reader.is_reading())
+    trace.call("reading", rig.reader.is_reading)
     rig.reader.pause_reading()
-    trace("reading", rig.reader.is_reading())
+    trace.call("reading", rig.reader.is_reading)
     await rig.far.sends(b"held")
     await settle(rig.loop)
     rig.reading.lane("resume")
     rig.reader.resume_reading()
-    trace("reading", rig.reader.is_reading())
+    trace.call("reading", rig.reader.is_reading)
     await rig.reading.receives(4)
     await finish(rig)
-    trace("reading", rig.reader.is_reading())
+    trace.call("reading", rig.reader.is_reading)
 
 
 @stream()
@@ -135,8 +136,12 @@ class PausesAtOnce(Recorder):
             transport.pause_reading()
 
 
+# Python 3.11.0 to 3.11.2 read all the same.
+EARLY = SOCKETS if hasattr(selector_events._SelectorTransport, "_add_reader") else ()
+
+
 # A TLS client that pauses there never sends the last message of its handshake.
-@stream(*SOCKETS, "tls-unix", "pipe", near=PausesAtOnce)
+@stream(*EARLY, "tls-unix", "pipe", near=PausesAtOnce)
 async def pausing_in_connection_made_is_honoured(rig, trace):
     await rig.far.sends(b"held")
     await settle(rig.loop)

@@ -162,7 +162,8 @@ async def test_a_reader_that_is_paused_at_the_end(loop, trace):
     os.write(writing, b"before the end")
     os.close(writing)
     await settle(loop)
-    trace("paused", transport.is_reading(), transport.is_closing())
+    trace.call("reading", transport.is_reading)
+    trace("closing", transport.is_closing())
     transport.resume_reading()
     await protocol.happens("connection_lost")
 

@@ -6,6 +6,7 @@ import mmap
 import os
 import select
 import threading
+import time
 
 import pytest
 
@@ -190,6 +191,9 @@ def in_thread(function, *arguments):
     thread = threading.Thread(target=call)
     thread.start()
     thread.join()
+    # For Python it has ended a little before it has for the kernel.
+    while os.path.exists(f"/proc/self/task/{thread.native_id}"):
+        time.sleep(0.001)
     good, value = outcome[0]
     if not good:
         raise value
