@@ -5,6 +5,7 @@ A body gets a rig (tests/parity/rigs.py) and a trace. Names of bodies are the pr
 """
 
 import asyncio
+import inspect
 from asyncio import selector_events
 from types import SimpleNamespace
 
@@ -136,8 +137,9 @@ class PausesAtOnce(Recorder):
             transport.pause_reading()
 
 
-# Python 3.11.0 to 3.11.2 read all the same.
-EARLY = SOCKETS if hasattr(selector_events._SelectorTransport, "_add_reader") else ()
+# Early patch releases of 3.11 read all the same.
+EARLY = SOCKETS if "is_reading" in inspect.getsource(
+    selector_events._SelectorTransport._add_reader) else ()
 
 
 # A TLS client that pauses there never sends the last message of its handshake.
