@@ -109,7 +109,8 @@ def alarms():
         signal.signal(signal.SIGALRM, handler)
         signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
 
-    # What a handler raises in a callback of the collector's (hypothesis has one) is lost.
+    # What a handler raises in a callback of the collector's is lost, and hypothesis
+    # has one.
     gc.disable()
     yield start
     signal.setitimer(signal.ITIMER_REAL, 0)
