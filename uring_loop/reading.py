@@ -1,4 +1,4 @@
-"""The half of a BinaryFile that reads, through a buffer.
+"""What all files have that read lines, and the half of a BinaryFile that reads.
 
 Bytes read ahead are `_chunk[_start:]`; the first of them is at `_at`, the position that
 the user sees. What has been read when a task is cancelled is left there for the next.
@@ -8,7 +8,31 @@ import asyncio
 import io
 
 
-class Reading:
+class Lines:
+    """Lines of a file that has `readline`, bytes or text."""
+
+    async def readlines(self, hint=-1):
+        """Lines, until they have more than `hint` bytes or characters, or all."""
+        lines, total = [], 0
+        while line := await self.readline():
+            lines.append(line)
+            total += len(line)
+            if hint is not None and 0 < hint < total:
+                break
+        return lines
+
+    def __aiter__(self):
+        self._check()
+        return self
+
+    async def __anext__(self):
+        line = await self.readline()
+        if not line:
+            raise StopAsyncIteration
+        return line
+
+
+class Reading(Lines):
     """What BinaryFile inherits; it brings the descriptor, the lock and the writing."""
 
     async def _begin_read(self, attempt="read"):
@@ -88,26 +112,6 @@ class Reading:
                     end = len(self._chunk)
                     break
             return self._take(end)
-
-    async def readlines(self, hint=-1):
-        """Lines, until there are more than `hint` bytes of them, or all."""
-        lines, total = [], 0
-        while line := await self.readline():
-            lines.append(line)
-            total += len(line)
-            if hint is not None and 0 < hint < total:
-                break
-        return lines
-
-    def __aiter__(self):
-        self._check()
-        return self
-
-    async def __anext__(self):
-        line = await self.readline()
-        if not line:
-            raise StopAsyncIteration
-        return line
 
     def _take(self, end):
         """The unread bytes up to this index of the chunk; they are read now."""

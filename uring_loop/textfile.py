@@ -11,6 +11,8 @@ import codecs
 import io
 import os
 
+from uring_loop.reading import Lines
+
 CHUNK_BYTES = 65536
 # A position of tell(): where to read from, with which state of the decoder, and how
 # many characters to skip. Only the first is not 0 for most encodings.
@@ -18,7 +20,7 @@ STATE_SHIFT = 64
 SKIP_SHIFT = 192
 
 
-class TextFile:
+class TextFile(Lines):
     """A file of text, made by `uring_loop.open(path, "r")` and the like.
 
     The methods are those of the files that the builtin `open` returns, but must be
@@ -128,26 +130,6 @@ class TextFile:
                     break
             end = end or len(self._text)
             return self._take(end if size < 0 else min(end, self._used + size))
-
-    async def readlines(self, hint=-1):
-        """Lines, until there are more than `hint` characters of them, or all."""
-        lines, total = [], 0
-        while line := await self.readline():
-            lines.append(line)
-            total += len(line)
-            if hint is not None and 0 < hint < total:
-                break
-        return lines
-
-    def __aiter__(self):
-        self._check()
-        return self
-
-    async def __anext__(self):
-        line = await self.readline()
-        if not line:
-            raise StopAsyncIteration
-        return line
 
     def _take(self, end):
         data = self._text[self._used:end]
