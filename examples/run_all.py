@@ -49,8 +49,9 @@ def free_port():
 def start(*arguments, environment={}):
     """An example as a process of its own: what it prints can be read, line by line."""
     # -P: the package is the installed one, not the sources beside this folder.
+    # -u: aiohttp says that it runs with a print that waits for a full buffer.
     return asyncio.create_subprocess_exec(
-        sys.executable, "-P", *map(str, arguments), cwd=HERE,
+        sys.executable, "-Pu", *map(str, arguments), cwd=HERE,
         env={**os.environ, **environment},
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT)
