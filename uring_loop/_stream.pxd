@@ -1,5 +1,6 @@
 from uring_loop._backlog cimport Backlog
 from uring_loop._ring cimport Operation
+from uring_loop._tls cimport SSLCore
 from uring_loop._transport cimport Transport
 
 
@@ -12,6 +13,8 @@ cdef class ReceiveOperation(Operation):
 cdef class StreamTransport(Transport):
     # Reading.
     cdef bint buffered
+    # The protocol, if it is ours.
+    cdef SSLCore tls
     cdef int pending_end
     # The iteration that last brought data.
     cdef unsigned long data_step
@@ -31,7 +34,7 @@ cdef class StreamTransport(Transport):
     cdef int fill_buffer(self, const char *data, Py_ssize_t size) except -1
     cdef int put_back(self, bytes data) except -1
     cdef bint borrow_buffer(self, Py_buffer *view) except -1
-    cdef int tell_updated(self, Py_ssize_t size) except -1
+    cdef int tell_updated(self, const char *data, Py_ssize_t size) except -1
     cdef ssize_t read_bulk_buffered(self) except? -1
     cdef int note_short(self, Py_ssize_t size) except -1
 

@@ -34,6 +34,7 @@ from uring_loop._backlog cimport Backlog, send_bytes
 from uring_loop._compat import join_lines, writable_types
 from uring_loop._loop cimport BULK_BYTES, LoopCore
 from uring_loop._ring cimport BufferPool, Operation, os_error
+from uring_loop._tls cimport SSLCore
 from uring_loop._transport cimport ReadPoll, Transport, WritePoll, get_writable
 from uring_loop._uapi cimport (
     ECANCELED, IORING_CQE_F_MORE, IOSQE_BUFFER_SELECT, io_uring_prep_recv_multishot,
@@ -146,6 +147,7 @@ cdef class StreamTransport(Transport):
 
     def set_protocol(self, protocol):
         self.buffered = isinstance(protocol, protocols.BufferedProtocol)
+        self.tls = protocol if isinstance(protocol, SSLCore) else None
         Transport.set_protocol(self, protocol)
 
     @property
@@ -241,12 +243,15 @@ cdef class StreamTransport(Transport):
                 if self.paused or not self.buffered:
                     self.put_back(data[done:size])
                     break
+                if self.tls is not None and self.tls.takes_data():
+                    self.tell_updated(data + done, size - done)
+                    break
                 if self.borrow_buffer(&view):
                     room = min(size - done, view.len)
                     memcpy(view.buf, data + done, room)
                     PyBuffer_Release(&view)
                     done += room
-                    self.tell_updated(room)
+                    self.tell_updated(NULL, room)
         finally:
             PyContext_Exit(<PyObject *>context)
         return 0
@@ -278,9 +283,13 @@ cdef class StreamTransport(Transport):
             return False
         return True
 
-    cdef int tell_updated(self, Py_ssize_t size) except -1:
+    cdef int tell_updated(self, const char *data, Py_ssize_t size) except -1:
+        """`data`: for our TLS, which needs no buffer for it; NULL: it is there."""
         try:
-            self.protocol.buffer_updated(size)
+            if data != NULL:
+                self.tls.feed(data, size)
+            else:
+                self.protocol.buffer_updated(size)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
@@ -374,7 +383,7 @@ cdef class StreamTransport(Transport):
                 size = -errno
             PyBuffer_Release(&view)
             if size > 0:
-                self.tell_updated(size)
+                self.tell_updated(NULL, size)
         finally:
             PyContext_Exit(<PyObject *>context)
         return size

@@ -6,11 +6,14 @@ connection's life is inherited. The fields that both sides use are the core's.
 
 What the core saves beside Python frames: the read that would only raise
 SSLWantReadError, since it looks first whether anything is left; a buffer of 256 KiB for
-each connection, and one for each record; and the calls of ssl.SSLObject, which only
-pass on to the C object that it holds.
+each connection, and one for each record; the calls of ssl.SSLObject, which only pass on
+to the C object that it holds; and a copy, where a stream on the ring has the records in
+its memory already.
 """
 
+from cpython.buffer cimport PyBUF_READ
 from cpython.bytes cimport PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.memoryview cimport PyMemoryView_FromMemory
 
 from asyncio import sslproto
 
@@ -27,8 +30,28 @@ StockProtocol = sslproto.SSLProtocol
 cdef class SSLCore:
     """The hot part of a TLS connection; the stdlib's SSLProtocol stands behind it."""
 
-    def __cinit__(self, *args, **kwargs):
-        self._write_buffer_size = 0
+    @property
+    def _sslobj(self):
+        return self.sslobj
+
+    @_sslobj.setter
+    def _sslobj(self, sslobj):
+        # ssl.SSLObject asks its C object to do the work: looked up once.
+        self.sslobj = sslobj
+        raw = None if sslobj is None else sslobj._sslobj
+        self.read_raw = None if raw is None else raw.read
+        self.write_raw = None if raw is None else raw.write
+        self.pending_raw = None if raw is None else raw.pending
+
+    def _set_read_buffer_limits(self, *args, **kwargs):
+        StockProtocol._set_read_buffer_limits(self, *args, **kwargs)
+        self.incoming_high = self._incoming_high_water
+        self.incoming_low = self._incoming_low_water
+
+    def _set_write_buffer_limits(self, *args, **kwargs):
+        StockProtocol._set_write_buffer_limits(self, *args, **kwargs)
+        self.outgoing_high = self._outgoing_high_water
+        self.outgoing_low = self._outgoing_low_water
 
     # ---- what comes
 
@@ -41,6 +64,15 @@ cdef class SSLCore:
             return
         self._incoming.write(self._ssl_buffer_view[:nbytes])
         self.read_available()
+
+    cdef bint takes_data(self) noexcept:
+        """May feed() be called, instead of get_buffer() and buffer_updated()?"""
+        return self._state is WRAPPED
+
+    cdef int feed(self, const char *data, Py_ssize_t size) except -1:
+        """What came, in memory of the caller's: OpenSSL makes its own copy."""
+        self._incoming.write(PyMemoryView_FromMemory(<char *>data, size, PyBUF_READ))
+        return self.read_available()
 
     def _do_read(self):
         if self._state is WRAPPED or self._state is FLUSHING:
@@ -68,16 +100,13 @@ cdef class SSLCore:
         cdef bytes chunk = None
         cdef bytes first = None
         cdef list rest = None
-        raw = self._sslobj._sslobj
+        # Plaintext is never longer than what it is encrypted to.
+        there = self._incoming.pending
+        if there == 0 or there > RECORD_BYTES:
+            there = RECORD_BYTES
         try:
-            while True:
-                # Plaintext is never longer than what it is encrypted to.
-                there = self._incoming.pending + raw.pending()
-                if there == 0 and chunk is not None:
-                    break
-                if there == 0 or there > RECORD_BYTES:
-                    there = RECORD_BYTES
-                chunk = raw.read(there)
+            while there:
+                chunk = self.read_raw(there)
                 if not chunk:
                     break
                 if first is None:
@@ -86,6 +115,7 @@ cdef class SSLCore:
                     rest = [first, chunk]
                 else:
                     rest.append(chunk)
+                there = self.still_there(PyBytes_GET_SIZE(chunk) == there)
         except WANT_MORE:
             pass
         if rest is not None:
@@ -97,6 +127,17 @@ cdef class SSLCore:
             self._call_eof_received()
             self._start_shutdown()
         return 0
+
+    cdef Py_ssize_t still_there(self, bint filled) except -1:
+        """How much to ask for next; 0: nothing is left.
+
+        OpenSSL has decrypted bytes left only when the last read was `filled`: it
+        decrypts one record at a time.
+        """
+        cdef Py_ssize_t there = self._incoming.pending
+        if filled:
+            there += self.pending_raw()
+        return min(there, RECORD_BYTES)
 
     # ---- what goes
 
@@ -110,7 +151,7 @@ cdef class SSLCore:
         cdef Py_ssize_t count = 0
         try:
             try:
-                count = self._sslobj._sslobj.write(data)
+                count = self.write_raw(data)
             except WANT_MORE:
                 pass
             if count < size:
@@ -126,19 +167,25 @@ cdef class SSLCore:
 
     cdef int send_outgoing(self) except -1:
         """What OpenSSL has put out goes to the socket in one write."""
-        if not self._ssl_writing_paused and self._outgoing.pending:
-            self._transport.write(self._outgoing.read())
-        size = self._outgoing.pending + self._write_buffer_size
-        if (size <= self._outgoing_low_water if self._app_writing_paused
-                else size >= self._outgoing_high_water):
+        cdef bytes records
+        cdef Py_ssize_t size = self._write_buffer_size
+        if self._ssl_writing_paused:
+            size += self._outgoing.pending
+        else:
+            records = self._outgoing.read()
+            if PyBytes_GET_SIZE(records):
+                self._transport.write(records)
+                size = self._write_buffer_size + self._outgoing.pending
+        if (size <= self.outgoing_low if self._app_writing_paused
+                else size >= self.outgoing_high):
             self._control_app_writing()
         return 0
 
     cdef int control_reading(self) except -1:
         """The stdlib's flow control, if there is something to do."""
-        size = self._incoming.pending
-        if (size <= self._incoming_low_water if self._ssl_reading_paused
-                else size >= self._incoming_high_water):
+        cdef Py_ssize_t size = self._incoming.pending
+        if (size <= self.incoming_low if self._ssl_reading_paused
+                else size >= self.incoming_high):
             self._control_ssl_reading()
         return 0
 
@@ -148,7 +195,7 @@ class SSLTransport(sslproto._SSLProtocolTransport):
 
     def write(self, data):
         cdef SSLCore core
-        if PyBytes_CheckExact(data) and data:
+        if PyBytes_CheckExact(data) and PyBytes_GET_SIZE(data):
             core = self._ssl_protocol
             if core is not None and core.may_write():
                 core.write_bytes(data)
