@@ -21,7 +21,10 @@ from benchmarks import (chart, loops, measure, preflight, report, scenarios, ses
 from benchmarks.process import ROOT, BenchmarkError, Scratch
 
 DEFAULT_LOOPS = "asyncio,uvloop,uring_loop"
-DEFAULT_ROUNDS = 9
+# Other ways to run this loop, and other people's loops: see goals.py.
+EXTRA_LOOPS = ("uring_loop:taskrun=coop,uring_loop:backend=selector,"
+               "blazio,talyn,rsloop")
+DEFAULT_ROUNDS = 7
 QUICK_ROUNDS = 3
 RESULTS = ROOT / "benchmarks" / "results.json"
 DOCS = ROOT / "docs"
@@ -62,7 +65,8 @@ def parse_arguments():
     add("--scenario", nargs="+", default=[], metavar="PATTERN", action="extend",
         help="names, groups or shell patterns; see --list")
     add("--loops", metavar="NAME,...",
-        help=f"loops to compare (default {DEFAULT_LOOPS}, as far as they import)")
+        help=f"loops to compare (default {DEFAULT_LOOPS}, and where there is a goal "
+        f"{EXTRA_LOOPS}, as far as they import)")
     add("--baseline", default="uvloop", help="loop the ratios refer to")
     add("--rounds", type=int, help=f"slices per loop (default {DEFAULT_ROUNDS})")
     add("--slice-ms", type=int, default=200, help="length of a slice")
@@ -87,6 +91,8 @@ def parse_arguments():
                                               arguments.quick)
         arguments.names = list(dict.fromkeys(
             (arguments.loops or DEFAULT_LOOPS).split(",")))
+        arguments.extra = [] if arguments.loops or arguments.quick else (
+            EXTRA_LOOPS.split(","))
         for name in arguments.names:
             loops.parse(name)
     except ValueError as error:
@@ -109,15 +115,16 @@ def run(arguments):
     start = time.monotonic()
     server_cores, client_cores = choose_cores(arguments)
     with tempfile.TemporaryDirectory(prefix="uring_loop-bench-") as folder:
-        names = choose_loops(arguments, Scratch(folder), server_cores)
+        names, extra = choose_loops(arguments, Scratch(folder), server_cores)
     usable = preflight.usable_scenarios(arguments.selected, say)
     # The runner sleeps during a slice; where it wakes it is on the client's core.
     os.sched_setaffinity(0, client_cores)
     settings = session.Settings(
-        names, arguments.baseline, arguments.rounds, arguments.slice_ms / 1000,
+        names, extra, arguments.baseline, arguments.rounds, arguments.slice_ms / 1000,
         server_cores, client_cores, not arguments.no_calls)
     writes = not (arguments.no_write or arguments.quick)
-    stored = store.load(arguments.results) if writes else {}
+    # A whole run replaces whatever was measured on another day.
+    stored = store.load(arguments.results) if writes and arguments.scenario else {}
     measured = {}
     for record in measured_records(settings, usable):
         measured[record["name"]] = stored[record["name"]] = record
@@ -151,7 +158,8 @@ def choose_loops(arguments, scratch, cores):
         raise BenchmarkError(f"the baseline {arguments.baseline} is not among the "
                              f"loops {', '.join(names)}; see --baseline")
     must_work = names if arguments.loops else [arguments.baseline]
-    return preflight.usable_loops(names, must_work, scratch, cores, say)
+    return (preflight.usable_loops(names, must_work, scratch, cores, say),
+            preflight.usable_loops(arguments.extra, [], scratch, cores, say))
 
 
 def measured_records(settings, selected):

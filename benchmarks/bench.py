@@ -19,6 +19,9 @@ class Sample:
     cpu_us: float | None = None     # of the measured process, per request
     p50_us: float | None = None
     p99_us: float | None = None
+    p999_us: float | None = None
+    client_busy: float | None = None    # share of the slice the client computed
+    beside: float | None = None     # MiB/s of what ran beside the requests
     disturbed: float = 0.0          # share of the time lost to others, see measure
 
 
@@ -63,11 +66,23 @@ class Bench:
                 self.facts[name] = answer["loop"]
                 self.ready(name, answer)
             except BenchmarkError as error:
-                errors[name] = str(error)
+                errors[name] = self.give_up(name, error)
         return errors
 
     def ready(self, name, answer):
         """What remains to be done once a loop's process has answered."""
+
+    def give_up(self, name, error):
+        """End the process of a loop that failed, which may spin; answers why."""
+        child = self.children.get(name)
+        if child is None:
+            return str(error)
+        ended = child.process.poll() is not None
+        child.process.kill()
+        words = child.last_words()
+        # An OSError is a file of /proc that went with the process.
+        return f"process ended: {words}" if ended or isinstance(error, OSError) \
+            else str(error)
 
     def warm_up(self, name, seconds):
         self.slice(name, seconds)
@@ -94,4 +109,5 @@ class Bench:
                       cpu_us=used_ns / requests / 1000,
                       p50_us=answer.get("p50_ns", 0) / 1000 or None,
                       p99_us=answer.get("p99_ns", 0) / 1000 or None,
+                      p999_us=answer.get("p999_ns", 0) / 1000 or None,
                       disturbed=round(disturbance.share(), 4))

@@ -6,7 +6,6 @@ JSON lines on stdout.
 
 import asyncio
 import json
-import resource
 import sys
 import time
 
@@ -64,8 +63,6 @@ async def _repeat(batch, seconds):
 
 
 def _prepare(order):
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     # glibc gives every large buffer its own mmap and munmap until one large block
     # was freed; without this line a benchmark of big reads measures malloc.
     block = bytearray(MALLOC_BLOCK_BYTES)

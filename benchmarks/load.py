@@ -1,7 +1,9 @@
-"""Scenarios loaded by the C client: requests, and memory per connection."""
+"""Scenarios loaded by the C client: requests, fairness, memory per connection."""
 
 import base64
 import dataclasses
+import resource
+import time
 
 from benchmarks import measure, tools
 from benchmarks.bench import Bench, Sample
@@ -12,10 +14,18 @@ from benchmarks.process import BenchmarkError, Child, stopping
 WARM_CONNECTIONS = 200
 MEMORY_ROUNDS = 3
 EXCHANGE_SECONDS = 0.001
+# Descriptors of a client beside its connections.
+CLIENT_FILES = 64
+# Target numbers of what is beside the loops' own targets, which count from 0.
+BESIDE = 15
+# Where servers.py listens for the second kind of connection; the port is the same.
+BESIDE_HOST = "127.0.0.2"
+# What one request of the connection beside the others moves.
+BULK_BYTES = 1 << 20
 
 
 class LoadBench(Bench):
-    """Servers loaded by one C client, which keeps its connections to all of them."""
+    """Servers loaded by a C client, which keeps its connections to all of them."""
 
     def order(self):
         secure = self.scenario.protocol == "tls"
@@ -26,45 +36,94 @@ class LoadBench(Bench):
     def start(self, names):
         if self.scenario.threads:
             self.server_cores = self.server_cores | self.client_cores
-        program = tools.load_client(tls=self.scenario.protocol == "tls")
-        client = Child([str(program)], self.client_cores, self.scratch)
-        self.client = self.stack.enter_context(stopping(client))
         self.numbers = {name: number for number, name in enumerate(names)}
         self.answers = {}
+        self.clients = {}
+        shared = None
+        for name in names:
+            if shared is None or files_needed(
+                    self.scenario, len(names)) > files_limit():
+                shared = self._start_client()
+            self.clients[name] = shared
         return super().start(names)
+
+    def _start_client(self):
+        program = tools.load_client(tls=self.scenario.protocol == "tls")
+        client = Child([str(program)], self.client_cores, self.scratch)
+        return self.stack.enter_context(stopping(client))
 
     def ready(self, name, answer):
         self.answers[name] = answer
-        self.open(self.numbers[name], answer, self.scenario.connections)
+        number = self.numbers[name]
+        self.open(name, number, answer, self.scenario.connections)
+        if self.scenario.idle_connections:
+            self.open(name, BESIDE - number, answer, self.scenario.idle_connections)
 
-    def open(self, number, answer, connections):
+    def open(self, name, number, answer, connections):
         """Connect the client to a server, as its target `number`."""
         scenario = self.scenario
         protocol, payload, preface = scenario.protocol, "-", "-"
         if protocol == "websocket":
             protocol = "tcp"
             payload, preface = _websocket_files(self.scratch, scenario.send_bytes)
-        self.client.ask(
+        self.clients[name].ask(
             f"open {number} {protocol} {answer['host']} {answer['port']} "
             f"{connections} {scenario.send_bytes} {scenario.reply_bytes} "
             f"{scenario.depth} {payload} {preface}")
 
     def watched(self, name):
-        return [self.pid(name), self.client.pid]
+        return [self.pid(name), self.clients[name].pid]
 
     def slice(self, name, seconds):
-        line = f"slice {self.numbers[name]} {seconds * 1000:.0f} 0"
-        return self.timed(name, lambda: self.client.ask(line))
+        return self.timed_client(
+            name, f"slice {self.numbers[name]} {seconds * 1000:.0f} 0")
+
+    def timed_client(self, name, line):
+        """Sample of what the client does for `line`, with its own cost."""
+        client = self.clients[name]
+        start, used_ns = time.monotonic(), measure.cpu_ns(client.pid)
+        sample = self.timed(name, lambda: client.ask(line))
+        seconds = time.monotonic() - start
+        sample.client_busy = (measure.cpu_ns(client.pid) - used_ns) / 1e9 / seconds
+        return sample
 
     def warm_up(self, name, seconds):
         """Also compares what comes back: an echo must be what was sent."""
         scenario = self.scenario
         echoes = (scenario.send_bytes == scenario.reply_bytes
                   and scenario.protocol != "websocket")
-        answer = self.client.ask(
+        answer = self.clients[name].ask(
             f"slice {self.numbers[name]} {seconds * 1000:.0f} {echoes:d}")
         if answer["mismatches"]:
             raise BenchmarkError("answers differ from what was sent")
+
+
+class FairBench(LoadBench):
+    """Echo connections beside one that moves as much as it can, on the same loop."""
+
+    def ready(self, name, answer):
+        super().ready(name, answer)
+        self.beside = {"fair_send": (1, BULK_BYTES),
+                       "fair_receive": (BULK_BYTES, 1)}.get(self.scenario.kind)
+        if self.beside:
+            send_bytes, reply_bytes = self.beside
+            self.clients[name].ask(
+                f"open {BESIDE - self.numbers[name]} tcp {BESIDE_HOST} "
+                f"{answer['port']} 1 {send_bytes} {reply_bytes} 4 - -")
+
+    def slice(self, name, seconds):
+        number = self.numbers[name]
+        line = f"slice {number} {seconds * 1000:.0f} 0"
+        if not self.beside:
+            return self.timed_client(name, line)
+        client = self.clients[name]
+        # The answer holds what timed() does not ask for.
+        answers = []
+        sample = self.timed(name, lambda: answers.append(
+            client.ask(f"{line} {BESIDE - number}")) or answers[0])
+        moved = answers[0]["beside"] * BULK_BYTES / answers[0]["seconds"]
+        sample.beside = moved / (1 << 20)
+        return sample
 
 
 class MemoryBench(Bench):
@@ -98,10 +157,20 @@ class MemoryBench(Bench):
             self.facts[name] = bench.facts[name]
             bench.slice(name, EXCHANGE_SECONDS)
             before_kib = measure.anonymous_kib(bench.pid(name))
-            bench.open(1, bench.answers[name], count)
-            bench.client.ask(f"slice 1 {EXCHANGE_SECONDS * 1000:.0f} 0")
+            bench.open(name, 1, bench.answers[name], count)
+            bench.clients[name].ask(f"slice 1 {EXCHANGE_SECONDS * 1000:.0f} 0")
             grown_kib = measure.anonymous_kib(bench.pid(name)) - before_kib
         return Sample(value=grown_kib / count)
+
+
+def files_needed(scenario, loops_count):
+    """Descriptors of a client that is connected to so many servers."""
+    connections = scenario.connections + scenario.idle_connections
+    return loops_count * connections + CLIENT_FILES
+
+
+def files_limit():
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
 def _websocket_files(scratch, size):

@@ -2,7 +2,7 @@
 
 import contextlib
 
-from benchmarks import loops, tools
+from benchmarks import load, loops, tools
 from benchmarks.process import BenchmarkError, python_child, stopping
 
 CURES = {"uvloop": "pip install 'uvloop==0.23.*'",
@@ -59,8 +59,9 @@ def call_counting(counter, say):
 
 def _troubles(scenario):
     checks = [lambda name=name: tools.need_module(name) for name in scenario.needs]
-    if scenario.runner in ("load", "memory"):
+    if scenario.runner in ("load", "fair", "memory"):
         checks.append(lambda: tools.load_client(tls=scenario.protocol == "tls"))
+        checks.append(lambda: _need_files(load.files_needed(scenario, 1)))
     if scenario.protocol == "tls":
         checks.append(lambda: tools.need_program("openssl"))
     if scenario.runner == "http":
@@ -72,6 +73,13 @@ def _troubles(scenario):
             check()
         except BenchmarkError as error:
             yield str(error)
+
+
+def _need_files(count):
+    limit = load.files_limit()
+    if count > limit:
+        raise BenchmarkError(f"{count} open files are needed and {limit} allowed; "
+                             f"run as root: prlimit --nofile={count} --pid $$")
 
 
 @contextlib.contextmanager

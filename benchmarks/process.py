@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import json
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -29,8 +30,11 @@ class BenchmarkError(Exception):
 
 
 def pin_and_tie(cores):
-    """A preexec_fn: run on these cores, and never outlive the runner."""
+    """A preexec_fn: run on these cores, never outlive the runner, open many files."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
     def prepare():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         os.sched_setaffinity(0, cores)
     return prepare
@@ -54,7 +58,7 @@ class Child:
         try:
             os.write(self.process.stdin.fileno(), line.encode() + b"\n")
         except BrokenPipeError:
-            raise BenchmarkError(f"process ended: {self._last_words()}") from None
+            raise BenchmarkError(f"process ended: {self.last_words()}") from None
         return self.answer(seconds)
 
     def answer(self, seconds=ANSWER_SECONDS):
@@ -67,7 +71,7 @@ class Child:
                 raise BenchmarkError(f"no answer within {seconds:.0f} s")
             data = os.read(stdout, 65536)
             if not data:
-                raise BenchmarkError(f"process ended: {self._last_words()}")
+                raise BenchmarkError(f"process ended: {self.last_words()}")
             self._buffer += data
         line, _, self._buffer = self._buffer.partition(b"\n")
         answer = json.loads(line)
@@ -82,7 +86,8 @@ class Child:
         self.process.stdout.close()
         self._errors.close()
 
-    def _last_words(self):
+    def last_words(self):
+        """What a process that has ended, or is about to, left on stderr."""
         self.process.wait()
         self._errors.flush()
         self._errors.seek(0)
@@ -103,9 +108,13 @@ class Scratch:
 
 
 def python_child(order, cores, scratch):
-    """A process of this Python that carries out `order`; see child.py."""
+    """A process of this Python that carries out `order`; see child.py.
+
+    It may keep compiled modules, whatever the environment says: each start would
+    compile the sources of every loop again, and startup would measure that.
+    """
     return Child([sys.executable, "-P", "-c", BOOTSTRAP, json.dumps(order)],
-                 cores, scratch)
+                 cores, scratch, {"PYTHONDONTWRITEBYTECODE": ""})
 
 
 @contextlib.contextmanager

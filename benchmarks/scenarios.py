@@ -4,15 +4,18 @@ import fnmatch
 from dataclasses import dataclass, field
 
 KIBIBYTE = 1024
-CONNECTIONS = (1, 10, 100, 1000)
+CONNECTIONS = (1, 10, 64, 512, 1000)
 SIZES = (64, KIBIBYTE, 16 * KIBIBYTE, 100 * KIBIBYTE)
-# The other ways to write an echo server differ from Protocol by what is above the
-# transport, so a few cells of the matrix show it; --full runs all of them.
-FEW_CELLS = ((1, KIBIBYTE), (10, 64), (100, KIBIBYTE), (100, 16 * KIBIBYTE),
-             (1000, KIBIBYTE), (10, 100 * KIBIBYTE))
-QUICK_CELLS = {"protocol": ((1, KIBIBYTE), (10, 64), (10, KIBIBYTE), (100, 64),
-                            (100, KIBIBYTE), (100, 100 * KIBIBYTE))}
-QUICK_OTHER_CELLS = ((100, KIBIBYTE),)
+# What a plain run has of the echo matrix, as (connections, bytes); the other ways to
+# write an echo server differ from Protocol by what is above the transport only.
+CELLS = {"protocol": ((1, KIBIBYTE), (64, KIBIBYTE), (512, KIBIBYTE),
+                      (64, 16 * KIBIBYTE), (64, 100 * KIBIBYTE), (1000, KIBIBYTE))}
+OTHER_CELLS = ((64, KIBIBYTE),)
+QUICK_CELLS = {"protocol": ((1, KIBIBYTE), (64, KIBIBYTE), (64, 16 * KIBIBYTE))}
+# One server is asked at each of these numbers of connections, for a curve.
+SCALE = (1, 10, 100, 1000, 10_000)
+# Echo connections beside one that wants all it can get.
+FAIR_CONNECTIONS = 100
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Scenario:
     name: str
     title: str
     group: str
-    runner: str                 # load, http, micro, memory or startup
+    runner: str                 # load, fair, http, micro, memory or startup
     kind: str                   # which server or which micro body
     unit: str = "requests/s"
     higher_is_better: bool = True
@@ -28,6 +31,7 @@ class Scenario:
     connections: int = 64
     send_bytes: int = KIBIBYTE
     reply_bytes: int = KIBIBYTE
+    idle_connections: int = 0   # more of them, which send nothing
     depth: int = 1
     threads: bool = False       # may use both cores
     default: bool = True
@@ -78,16 +82,14 @@ def _echo(kind, title, group="TCP echo", protocol="tcp", connections=64,
 
 
 def _tcp_matrix(kind, title):
-    quick_cells = QUICK_CELLS.get(kind, QUICK_OTHER_CELLS)
+    cells = CELLS.get(kind, OTHER_CELLS)
+    quick_cells = QUICK_CELLS.get(kind, OTHER_CELLS)
     for connections in CONNECTIONS:
         for size in SIZES:
             cell = (connections, size)
             yield _echo(kind, title, connections=connections, size=size,
-                        default=kind == "protocol" or cell in FEW_CELLS,
-                        quick=cell in quick_cells,
-                        chart=cell in ((1, KIBIBYTE), (100, KIBIBYTE),
-                                       (100, 100 * KIBIBYTE))
-                        if kind == "protocol" else cell == (100, KIBIBYTE))
+                        default=cell in cells, chart=cell in cells,
+                        quick=cell in quick_cells)
 
 
 def _network():
@@ -99,13 +101,15 @@ def _network():
     yield from _tcp_matrix("sock", "TCP echo sock_recv/sock_sendall")
     # Both sides sleep between two messages. A loop spins only where it may use more
     # than one core, so here it may.
-    yield Scenario("ping-pong", "ping-pong, 1 connection, 64 B, polling off and on",
-                   "Latency", "load", "protocol", connections=1, send_bytes=64,
-                   reply_bytes=64, threads=True, quick=True,
-                   variants=("uring_loop:poll_max_ns=100000",))
+    yield Scenario("ping-pong", "ping-pong, 1 connection, 1 KiB, polling off and on",
+                   "Latency", "load", "protocol", connections=1, threads=True,
+                   quick=True, variants=("uring_loop:poll_max_ns=100000",))
+    yield from _fairness()
+    yield from _scale()
     other = "Other transports"
     yield _echo("tls", "TLS echo Protocol", other, "tls", quick=True, chart=True)
-    yield _echo("tls", "TLS echo Protocol", other, "tls", size=16 * KIBIBYTE)
+    yield _echo("tls", "TLS echo Protocol", other, "tls", size=16 * KIBIBYTE,
+                default=False)
     yield _echo("unix", "Unix echo Protocol", other, "unix", chart=True)
     yield _echo("udp", "UDP echo", other, "udp", size=512, chart=True)
     mebibyte = KIBIBYTE * KIBIBYTE
@@ -123,6 +127,27 @@ def _network():
                    "protocol", unit="KiB", higher_is_better=False,
                    connections=4000, send_bytes=64, reply_bytes=64, quick=True,
                    chart=True)
+
+
+def _fairness():
+    beside = (("fair_send", "a connection that is sent all it takes"),
+              ("fair_receive", "a connection that sends all it can"),
+              ("fair_slow", "a callback of 1 ms every 5 ms"))
+    for kind, what in beside:
+        yield Scenario(kind.replace("_", "-"),
+                       f"{FAIR_CONNECTIONS} echo connections, 64 B, beside {what}",
+                       "Fairness", "fair", kind, connections=FAIR_CONNECTIONS,
+                       send_bytes=64, reply_bytes=64)
+
+
+def _scale():
+    for connections in SCALE:
+        yield Scenario(f"scale-{connections}", f"{connections:,} connections, 64 B",
+                       "Scale", "load", "protocol", connections=connections,
+                       send_bytes=64, reply_bytes=64)
+    yield Scenario("scale-idle", "100 connections, 64 B, beside 10,000 idle ones",
+                   "Scale", "load", "protocol", connections=100,
+                   idle_connections=SCALE[-1], send_bytes=64, reply_bytes=64)
 
 
 def _applications():

@@ -7,11 +7,15 @@ A server is an async function `start(where)` that returns the port it listens on
 import asyncio
 import socket
 import ssl
+import time
 from dataclasses import dataclass
 
 READ_BYTES = 1 << 18
 BACKLOG = 4096
 MEBIBYTE = 1 << 20
+BESIDE_HOST = "127.0.0.2"
+SLOW_SECONDS = 0.001
+SLOW_PAUSE_SECONDS = 0.004
 
 
 @dataclass
@@ -100,6 +104,30 @@ def _tcp(factory):
         server = await loop.create_server(factory, where.host, 0, backlog=BACKLOG)
         return _keep(server).sockets[0].getsockname()[1]
     return start
+
+
+def _beside(factory):
+    """An echo server, and another one at the same port of the next address."""
+    async def start(where):
+        port = await KINDS["protocol"](where)
+        loop = asyncio.get_running_loop()
+        _keep(await loop.create_server(factory, BESIDE_HOST, port))
+        return port
+    return start
+
+
+async def _start_slow_callback(where):
+    """An echo server on a loop with a callback that takes long, every few ms."""
+    loop = asyncio.get_running_loop()
+
+    def compute():
+        end = time.perf_counter() + SLOW_SECONDS
+        while time.perf_counter() < end:
+            pass
+        loop.call_later(SLOW_PAUSE_SECONDS, compute)
+
+    loop.call_soon(compute)
+    return await KINDS["protocol"](where)
 
 
 async def _start_unix(where):
@@ -211,6 +239,9 @@ KINDS = {
     "buffered": _tcp(BufferedEcho),
     "sink": _tcp(Sink),
     "source": _tcp(Source),
+    "fair_send": _beside(Source),
+    "fair_receive": _beside(Sink),
+    "fair_slow": _start_slow_callback,
     "unix": _start_unix,
     "tls": _start_tls,
     "udp": _start_udp,

@@ -4,20 +4,21 @@ import random
 import tempfile
 from dataclasses import dataclass
 
-from benchmarks import loops
+from benchmarks import goals, loops
 from benchmarks.inside import MicroBench, StartupBench
-from benchmarks.load import LoadBench, MemoryBench
+from benchmarks.load import FairBench, LoadBench, MemoryBench
 from benchmarks.process import BenchmarkError, Scratch
 from benchmarks.syscalls import CallCounter
 from benchmarks.wrk import HttpBench
 
-BENCHES = {"load": LoadBench, "http": HttpBench, "micro": MicroBench,
+BENCHES = {"load": LoadBench, "fair": FairBench, "http": HttpBench, "micro": MicroBench,
            "memory": MemoryBench, "startup": StartupBench}
 
 
 @dataclass
 class Settings:
     loops: list
+    extra_loops: list       # measured only where there is a goal
     baseline: str
     rounds: int
     slice_seconds: float
@@ -48,7 +49,7 @@ class Session:
     def run(self, scenario):
         """The stored form of one scenario: see store.py."""
         settings = self._settings
-        names = _loops_of(scenario, settings.loops)
+        names = _loops_of(scenario, settings)
         results = {name: {"samples": []} for name in names}
         bench_type = BENCHES[scenario.runner]
         with bench_type(scenario, self._scratch, settings.server_cores,
@@ -62,7 +63,9 @@ class Session:
             for number in range(rounds):
                 self._round(bench, results, f"round {number + 1} of {rounds}")
             if self.counter and bench.counts_calls:
-                self._each(results, "counting system calls", lambda name: self._count(
+                counted = {name: results[name] for name in names
+                           if name not in settings.extra_loops}
+                self._each(counted, "counting system calls", lambda name: self._count(
                     bench, name, results[name]))
             for name in bench.facts:
                 results[name]["facts"] = bench.facts[name]
@@ -84,8 +87,8 @@ class Session:
         for name in random.sample(names, len(names)):
             try:
                 step(name)
-            except BenchmarkError as error:
-                results[name]["error"] = str(error)
+            except (BenchmarkError, OSError) as error:
+                results[name]["error"] = bench.give_up(name, error)
 
     def _count(self, bench, name, result):
         seconds = self._settings.slice_seconds
@@ -102,7 +105,10 @@ class Session:
                 "names": {call: _short(n) for call, n in count.names.items()}}
 
 
-def _loops_of(scenario, names):
+def _loops_of(scenario, settings):
+    names = list(settings.loops)
+    if scenario.name in goals.SCENARIOS:
+        names += settings.extra_loops
     modules = {loops.parse(name).module for name in names}
     return list(dict.fromkeys([*names, *(
         name for name in scenario.variants if loops.parse(name).module in modules)]))

@@ -31,9 +31,13 @@ class Row:
     cpu_us: float | None
     p50_us: float | None
     p99_us: float | None
+    p999_us: float | None
+    beside: float | None
+    client_busy: float | None
     calls: float | None
     ratio: Spread | None
     cpu_ratio: Spread | None
+    p50_ratio: Spread | None
 
 
 def counted_rounds(record):
@@ -61,10 +65,13 @@ def row(record, name):
     return Row(
         value=statistics.median(sample["value"] for sample in samples),
         cpu_us=_median(samples, "cpu_us"), p50_us=_median(samples, "p50_us"),
-        p99_us=_median(samples, "p99_us"),
+        p99_us=_median(samples, "p99_us"), p999_us=_median(samples, "p999_us"),
+        beside=_median(samples, "beside"),
+        client_busy=_median(samples, "client_busy"),
         calls=result.get("calls", {}).get("per_request"),
         ratio=_spread(pairs, "value", better),
-        cpu_ratio=_spread(pairs, "cpu_us", higher_is_better=False))
+        cpu_ratio=_spread(pairs, "cpu_us", higher_is_better=False),
+        p50_ratio=_spread(pairs, "p50_us", higher_is_better=False))
 
 
 def geometric_mean(values):
@@ -75,7 +82,7 @@ def geometric_mean(values):
 
 
 def _median(samples, key):
-    values = [sample[key] for sample in samples if sample[key] is not None]
+    values = [sample[key] for sample in samples if sample.get(key) is not None]
     return statistics.median(values) if values else None
 
 

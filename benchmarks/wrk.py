@@ -33,12 +33,18 @@ class HttpBench(Bench):
         return self.timed(name, lambda: self._run(self.ports[name]))
 
     def _run(self, port):
-        result = subprocess.run(
+        try:
+            result = self._wrk(port)
+        except subprocess.TimeoutExpired:
+            raise BenchmarkError(f"wrk did not end in {LIMIT_SECONDS:.0f} s") from None
+        return parse(result.stdout + result.stderr)
+
+    def _wrk(self, port):
+        return subprocess.run(
             [self.wrk, "-t1", f"-c{self.scenario.connections}", f"-d{WRK_SECONDS}s",
              "--latency", f"http://127.0.0.1:{port}/"],
             capture_output=True, text=True, timeout=LIMIT_SECONDS,
             start_new_session=True, preexec_fn=pin_and_tie(self.client_cores))
-        return parse(result.stdout + result.stderr)
 
 
 def parse(text):

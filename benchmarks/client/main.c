@@ -2,9 +2,10 @@
  *
  * Lines on stdin, one JSON line on stdout for each:
  *   open ID PROTOCOL HOST PORT CONNECTIONS SEND REPLY DEPTH PAYLOAD PREFACE
- *   slice ID MILLISECONDS VERIFY       close ID
+ *   slice ID MILLISECONDS VERIFY [BESIDE]       close ID
  * PROTOCOL is tcp, unix, udp, tls or churn. PAYLOAD is a file with one request, or
- * "-" for a pattern; PREFACE a file sent once per connection, or "-".
+ * "-" for a pattern; PREFACE a file sent once per connection, or "-". BESIDE is the ID
+ * of a second target that is driven in the same slice; latencies are the first one's.
  *
  * Every request started in a slice is finished in it, so a server is idle between
  * two slices and the CPU time that it used belongs to the requests counted here.
@@ -14,6 +15,7 @@
 #include "target.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,21 +29,27 @@ enum {
 	EVENTS_MAX = 256,
 	RECEIVE_BYTES = 1 << 18,
 	STALL_MS = 5000,	/* no reply for so long: the server is stuck */
+	GRACE_MS = 10000,	/* so late after the end of a slice: it crawls */
 	BUCKETS_PER_OCTAVE = 32,
 	BUCKETS_COUNT = 64 * BUCKETS_PER_OCTAVE,
 };
 
-struct slice {
-	uint64_t deadline_ns;
-	uint64_t requests_count;
+/* An open target, and what happened on it in the slice. */
+struct run {
+	struct target target;
+	bool churns;
 	unsigned outstanding;
-	bool verify;
+	uint64_t requests_count;
 	uint64_t mismatches_count;
 	uint32_t latency[BUCKETS_COUNT];
 };
 
-static struct target *targets[TARGETS_MAX];
-static bool churns[TARGETS_MAX];
+struct slice {
+	uint64_t deadline_ns;
+	bool verify;
+};
+
+static struct run *runs[TARGETS_MAX];
 static struct slice slice;
 static char receive_buffer[RECEIVE_BYTES];
 
@@ -72,22 +80,22 @@ static uint64_t bucket_ns(unsigned bucket)
 	return octave ? (step + BUCKETS_PER_OCTAVE) << (octave - 1) : step;
 }
 
-static uint64_t latency_quantile(double quantile)
+static uint64_t latency_quantile(const struct run *run, double quantile)
 {
 	uint64_t seen = 0;
 	unsigned i;
 
 	for (i = 0; i < BUCKETS_COUNT; i++) {
-		seen += slice.latency[i];
-		if (seen && (double)seen >= quantile * (double)slice.requests_count)
+		seen += run->latency[i];
+		if (seen && (double)seen >= quantile * (double)run->requests_count)
 			return bucket_ns(i);
 	}
 	return 0;
 }
 
-static void verify(const struct target *target, size_t position,
-		   const char *data, size_t size)
+static void verify(struct run *run, size_t position, const char *data, size_t size)
 {
+	const struct target *target = &run->target;
 	size_t part;
 
 	while (size) {
@@ -95,7 +103,7 @@ static void verify(const struct target *target, size_t position,
 		if (part > size)
 			part = size;
 		if (memcmp(target->payload + position, data, part))
-			slice.mismatches_count++;
+			run->mismatches_count++;
 		position = 0;
 		data += part;
 		size -= part;
@@ -103,48 +111,47 @@ static void verify(const struct target *target, size_t position,
 }
 
 /* Count finished requests; answers how many replies came to their end. */
-static unsigned count_replies(struct target *target, struct connection *connection,
+static unsigned count_replies(struct run *run, struct connection *connection,
 			      long received, uint64_t now_ns)
 {
+	size_t reply_bytes = run->target.reply_bytes;
 	unsigned replies_count = 0;
 
 	if (slice.verify)
-		verify(target, connection->received_bytes, receive_buffer,
+		verify(run, connection->received_bytes, receive_buffer,
 		       (size_t)received);
 	connection->received_bytes += (size_t)received;
-	while (connection->received_bytes >= target->reply_bytes &&
-	       connection->outstanding) {
-		connection->received_bytes -= target->reply_bytes;
-		slice.latency[latency_bucket(
+	while (connection->received_bytes >= reply_bytes && connection->outstanding) {
+		connection->received_bytes -= reply_bytes;
+		run->latency[latency_bucket(
 			now_ns - connection->sent_at_ns[connection->oldest])]++;
 		connection->oldest = (connection->oldest + 1) % DEPTH_MAX;
 		connection->outstanding--;
 		replies_count++;
 	}
-	slice.requests_count += replies_count;
+	run->requests_count += replies_count;
 	return replies_count;
 }
 
-static int go_on(struct target *target, struct connection *connection, bool churn,
+static int go_on(struct run *run, struct connection *connection,
 		 unsigned replies_count, uint64_t now_ns)
 {
 	bool more = now_ns < slice.deadline_ns;
 
 	if (!replies_count)
 		return 0;
-	if (churn)
+	if (run->churns)
 		churn_finish(connection);
 	if (!more) {
-		slice.outstanding -= replies_count;
+		run->outstanding -= replies_count;
 		return 0;
 	}
-	if (churn)
-		return churn_start(target, connection, now_ns);
-	return connection_queue(target, connection, replies_count, now_ns);
+	if (run->churns)
+		return churn_start(&run->target, connection, now_ns);
+	return connection_queue(&run->target, connection, replies_count, now_ns);
 }
 
-static int handle_event(struct target *target, bool churn,
-			const struct epoll_event *event)
+static int handle_event(struct run *run, const struct epoll_event *event)
 {
 	struct connection *connection = event->data.ptr;
 	uint64_t now_ns;
@@ -152,7 +159,7 @@ static int handle_event(struct target *target, bool churn,
 	int error = 0;
 
 	if (event->events & EPOLLOUT)
-		error = connection_flush(target, connection);
+		error = connection_flush(&run->target, connection);
 	if (error || !(event->events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 		return error;
 	do {
@@ -161,56 +168,108 @@ static int handle_event(struct target *target, bool churn,
 		if (received <= 0)
 			return (int)received;
 		now_ns = clock_ns();
-		error = go_on(target, connection, churn,
-			      count_replies(target, connection, received, now_ns),
+		error = go_on(run, connection,
+			      count_replies(run, connection, received, now_ns),
 			      now_ns);
 		/* OpenSSL may hold more records that epoll cannot see. */
 	} while (!error && connection->ssl);
 	return error;
 }
 
-static int run_slice(struct target *target, bool churn, uint64_t start_ns)
+static int start_requests(struct run *run, uint64_t start_ns)
 {
-	struct epoll_event events[EVENTS_MAX];
-	unsigned depth = churn ? 1 : target->depth, i;
-	int error = 0, ready, n;
+	struct target *target = &run->target;
+	unsigned depth = run->churns ? 1 : target->depth, i;
+	int error = 0;
 
-	slice.outstanding = target->connections_count * depth;
+	run->requests_count = run->mismatches_count = 0;
+	memset(run->latency, 0, sizeof run->latency);
+	run->outstanding = target->connections_count * depth;
 	for (i = 0; !error && i < target->connections_count; i++)
-		error = churn ? churn_start(target, &target->connections[i], start_ns)
-			      : connection_queue(target, &target->connections[i],
-						 depth, start_ns);
-	while (!error && slice.outstanding) {
-		ready = epoll_wait(target->epoll_fd, events, EVENTS_MAX, STALL_MS);
-		if (ready == 0)
-			return -ETIMEDOUT;
-		for (n = 0; !error && n < ready; n++)
-			error = handle_event(target, churn, &events[n]);
-	}
+		error = run->churns ? churn_start(target, &target->connections[i],
+						  start_ns)
+				    : connection_queue(target,
+						       &target->connections[i],
+						       depth, start_ns);
 	return error;
 }
 
-static void command_slice(unsigned id, unsigned milliseconds, bool check)
+/* Wait for one target and handle what came; answers how many events, or -errno. */
+static int handle_events(struct run *run, int timeout_ms)
+{
+	struct epoll_event events[EVENTS_MAX];
+	int ready, n, error = 0;
+
+	ready = epoll_wait(run->target.epoll_fd, events, EVENTS_MAX, timeout_ms);
+	if (ready < 0)
+		return errno == EINTR ? 1 : -errno;
+	if (clock_ns() > slice.deadline_ns + GRACE_MS * 1000000ull)
+		return -ETIMEDOUT;
+	for (n = 0; !error && n < ready; n++)
+		error = handle_event(run, &events[n]);
+	return error ? error : ready;
+}
+
+static int finish_alone(struct run *run)
+{
+	int handled;
+
+	while (run->outstanding) {
+		handled = handle_events(run, STALL_MS);
+		if (handled <= 0)
+			return handled ? handled : -ETIMEDOUT;
+	}
+	return 0;
+}
+
+static int finish_both(struct run *run, struct run *beside)
+{
+	struct pollfd ready[] = {
+		{ .fd = run->target.epoll_fd, .events = POLLIN },
+		{ .fd = beside->target.epoll_fd, .events = POLLIN },
+	};
+	int handled;
+
+	while (run->outstanding || beside->outstanding) {
+		if (poll(ready, 2, STALL_MS) == 0)
+			return -ETIMEDOUT;
+		handled = handle_events(run, 0);
+		if (handled >= 0)
+			handled = handle_events(beside, 0);
+		if (handled < 0)
+			return handled;
+	}
+	return 0;
+}
+
+static void command_slice(struct run *run, struct run *beside, unsigned milliseconds,
+			  bool check)
 {
 	uint64_t start_ns = clock_ns(), end_ns;
 	int error;
 
-	memset(&slice, 0, sizeof slice);
 	slice.verify = check;
 	slice.deadline_ns = start_ns + milliseconds * 1000000ull;
-	error = run_slice(targets[id], churns[id], start_ns);
+	error = start_requests(run, start_ns);
+	if (!error && beside)
+		error = start_requests(beside, start_ns);
+	if (!error)
+		error = beside ? finish_both(run, beside) : finish_alone(run);
 	end_ns = clock_ns();
 	if (error) {
 		printf("{\"error\": \"%s while under load\"}\n", strerror(-error));
 		return;
 	}
 	printf("{\"requests\": %llu, \"seconds\": %.9f, \"p50_ns\": %llu, "
-	       "\"p99_ns\": %llu, \"mismatches\": %llu}\n",
-	       (unsigned long long)slice.requests_count,
+	       "\"p99_ns\": %llu, \"p999_ns\": %llu, \"mismatches\": %llu, "
+	       "\"beside\": %llu}\n",
+	       (unsigned long long)run->requests_count,
 	       (double)(end_ns - start_ns) / 1e9,
-	       (unsigned long long)latency_quantile(0.5),
-	       (unsigned long long)latency_quantile(0.99),
-	       (unsigned long long)slice.mismatches_count);
+	       (unsigned long long)latency_quantile(run, 0.5),
+	       (unsigned long long)latency_quantile(run, 0.99),
+	       (unsigned long long)latency_quantile(run, 0.999),
+	       (unsigned long long)run->mismatches_count,
+	       (unsigned long long)(beside ? beside->requests_count : 0));
 }
 
 static char *read_file(const char *path, size_t *size)
@@ -247,9 +306,10 @@ static int fill_payload(struct target *target, const char *path)
 	return 0;
 }
 
-static int parse_open(char *line, struct target *target, unsigned *id, bool *churn)
+static int parse_open(char *line, struct run *run, unsigned *id)
 {
 	char protocol[16], host[128], payload[256], preface[256];
+	struct target *target = &run->target;
 	int port, error;
 	size_t size;
 
@@ -258,10 +318,10 @@ static int parse_open(char *line, struct target *target, unsigned *id, bool *chu
 		   &target->send_bytes, &target->reply_bytes, &target->depth,
 		   payload, preface) != 10)
 		return -EINVAL;
-	if (*id >= TARGETS_MAX || targets[*id] || target->depth > DEPTH_MAX ||
+	if (*id >= TARGETS_MAX || runs[*id] || target->depth > DEPTH_MAX ||
 	    !target->depth || !target->send_bytes || !target->reply_bytes)
 		return -EINVAL;
-	*churn = !strcmp(protocol, "churn");
+	run->churns = !strcmp(protocol, "churn");
 	target->protocol = !strcmp(protocol, "unix") ? PROTOCOL_UNIX :
 			   !strcmp(protocol, "udp") ? PROTOCOL_UDP :
 			   !strcmp(protocol, "tls") ? PROTOCOL_TLS : PROTOCOL_TCP;
@@ -275,55 +335,66 @@ static int parse_open(char *line, struct target *target, unsigned *id, bool *chu
 
 static void command_open(char *line)
 {
-	struct target *target = calloc(1, sizeof *target);
+	struct run *run = calloc(1, sizeof *run);
 	const char *why = "bad command";
 	unsigned id, i;
-	bool churn;
 	int error;
 
-	if (!target)
+	if (!run)
 		exit(EXIT_FAILURE);
-	target->epoll_fd = -1;
-	error = parse_open(line, target, &id, &churn);
+	run->target.epoll_fd = -1;
+	error = parse_open(line, run, &id);
 	if (!error)
-		error = target_open(target, &why);
+		error = target_open(&run->target, &why);
 	if (error) {
-		target_close(target);
-		free(target);
+		target_close(&run->target);
+		free(run);
 		printf("{\"error\": \"%s: %s\"}\n", why, strerror(-error));
 		return;
 	}
 	/* Churn made its connections only to see that the server is there. */
-	for (i = 0; churn && i < target->connections_count; i++)
-		churn_finish(&target->connections[i]);
-	targets[id] = target;
-	churns[id] = churn;
+	for (i = 0; run->churns && i < run->target.connections_count; i++)
+		churn_finish(&run->target.connections[i]);
+	runs[id] = run;
 	printf("{}\n");
+}
+
+static struct run *open_run(unsigned id)
+{
+	return id < TARGETS_MAX ? runs[id] : NULL;
+}
+
+static bool command(char *line)
+{
+	unsigned id, milliseconds, check, beside;
+	int words = sscanf(line, "slice %u %u %u %u", &id, &milliseconds, &check,
+			   &beside);
+
+	if (!strncmp(line, "open ", 5)) {
+		command_open(line);
+	} else if (words >= 3 && open_run(id) && (words == 3 || open_run(beside))) {
+		command_slice(runs[id], words == 4 ? runs[beside] : NULL,
+			      milliseconds, check);
+	} else if (sscanf(line, "close %u", &id) == 1 && open_run(id)) {
+		target_close(&runs[id]->target);
+		free(runs[id]);
+		runs[id] = NULL;
+		printf("{}\n");
+	} else {
+		return false;
+	}
+	return true;
 }
 
 int main(void)
 {
 	char line[1024];
-	unsigned id, milliseconds, check;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	signal(SIGPIPE, SIG_IGN);
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	while (fgets(line, sizeof line, stdin)) {
-		if (!strncmp(line, "open ", 5)) {
-			command_open(line);
-		} else if (sscanf(line, "slice %u %u %u", &id, &milliseconds,
-				  &check) == 3 && id < TARGETS_MAX && targets[id]) {
-			command_slice(id, milliseconds, check);
-		} else if (sscanf(line, "close %u", &id) == 1 && id < TARGETS_MAX &&
-			   targets[id]) {
-			target_close(targets[id]);
-			free(targets[id]);
-			targets[id] = NULL;
-			printf("{}\n");
-		} else {
+	while (fgets(line, sizeof line, stdin))
+		if (!command(line))
 			printf("{\"error\": \"bad command\"}\n");
-		}
-	}
 	return EXIT_SUCCESS;
 }

@@ -10,8 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+enum { PATIENCE_SECONDS = 5 };
 
 int target_set_address(struct target *target, const char *host, int port)
 {
@@ -87,12 +90,16 @@ static int connection_open(struct target *target, struct connection *connection)
 {
 	int kind = target->protocol == PROTOCOL_UDP ? SOCK_DGRAM : SOCK_STREAM;
 	struct epoll_event event = { .events = EPOLLIN, .data.ptr = connection };
+	struct timeval patience = { .tv_sec = PATIENCE_SECONDS };
 	int fd = socket(target->address.ss_family, kind | SOCK_CLOEXEC, 0), one = 1;
 	int error = 0;
 
 	if (fd < 0)
 		return -errno;
 	connection->fd = fd;
+	/* A server that is stuck must not stop the client in a handshake. */
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
 	if (connect(fd, (struct sockaddr *)&target->address, target->address_bytes))
 		return -errno;
 	if (target->protocol == PROTOCOL_TCP || target->protocol == PROTOCOL_TLS)
