@@ -16,15 +16,15 @@ try:
 except ImportError as error:
     sys.exit(f"{error}; run: pip install -r benchmarks/requirements.txt")
 
-from benchmarks import (chart, loops, measure, preflight, report, scenarios, session,
-                        store)
+from benchmarks import (judgement, loops, measure, page, preflight, report, scenarios,
+                        session, store)
 from benchmarks.process import ROOT, BenchmarkError, Scratch
 
 DEFAULT_LOOPS = "asyncio,uvloop,uring_loop"
 # Other ways to run this loop, and other people's loops: see goals.py.
 EXTRA_LOOPS = ("uring_loop:taskrun=coop,uring_loop:backend=selector,"
                "blazio,talyn,rsloop")
-DEFAULT_ROUNDS = 7
+DEFAULT_ROUNDS = 15
 QUICK_ROUNDS = 3
 RESULTS = ROOT / "benchmarks" / "results.json"
 DOCS = ROOT / "docs"
@@ -197,9 +197,11 @@ def in_catalogue_order(records):
 def write_report(records):
     if not records:
         raise BenchmarkError("no results are stored yet; run: python -m benchmarks")
-    page = report.write(records, DOCS)
-    picture = chart.write(records, DOCS / "img" / "performance.svg")
-    say(f"wrote {page}" + (f" and {picture}" if picture else ""))
+    say(f"wrote {', '.join(map(str, page.write(records, DOCS)))}")
+    unexplained = judgement.unexplained(records, judgement.load_reasons())
+    if unexplained:
+        say(f"no reason is written yet in {judgement.REASONS} for: "
+            f"{', '.join(unexplained)}")
 
 
 if __name__ == "__main__":

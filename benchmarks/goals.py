@@ -30,8 +30,11 @@ class Goal:
     def is_ratio(self):
         return self.measure in RATIOS
 
-    def text(self):
-        return f"{WORDS[self.measure]} {'≥' if self.is_ratio else '≤'} {self.number:g}"
+    def text(self, unit):
+        if self.measure == "value":
+            return f"≤ {self.number:g} {unit}"
+        sign = "≥" if self.is_ratio else "≤"
+        return f"{WORDS[self.measure]} {sign} {self.number:g}"
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def headline_ratios(records, loop):
     measures = {goal.scenario: goal.measure for goal in reversed(GOALS)}
     for name, measure in measures.items():
         record = records.get(name)
-        if record is None or loop not in record["loops"]:
+        if record is None or loop not in record["loops"] or loop == POLLING:
             continue
         row = stats.row(record, loop)
         field = measure if measure == "cpu_ratio" else "ratio"

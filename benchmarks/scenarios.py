@@ -67,15 +67,18 @@ def _size_name(size):
     return f"{size}" if size < KIBIBYTE else f"{size // KIBIBYTE}k"
 
 
+def _connections_text(count):
+    return f"{count:,} connection" + ("s" if count != 1 else "")
+
+
 def _echo(kind, title, group="TCP echo", protocol="tcp", connections=64,
           size=KIBIBYTE, **options):
-    plural = "connection" if connections == 1 else "connections"
     prefix = {"TCP echo": "tcp-"}.get(group, "") + kind
     depth = options.get("depth", 1)
     return Scenario(
         name=f"{prefix}-{connections}-{_size_name(size)}"
              + (f"-deep{depth}" if depth > 1 else ""),
-        title=f"{title}, {connections} {plural}, {size_text(size)}"
+        title=f"{title}, {_connections_text(connections)}, {size_text(size)}"
               + (f", {depth} in flight each" if depth > 1 else ""),
         group=group, runner="load", kind=kind, protocol=protocol,
         connections=connections, send_bytes=size, reply_bytes=size, **options)
@@ -142,7 +145,7 @@ def _fairness():
 
 def _scale():
     for connections in SCALE:
-        yield Scenario(f"scale-{connections}", f"{connections:,} connections, 64 B",
+        yield Scenario(f"scale-{connections}", _connections_text(connections) + ", 64 B",
                        "Scale", "load", "protocol", connections=connections,
                        send_bytes=64, reply_bytes=64)
     yield Scenario("scale-idle", "100 connections, 64 B, beside 10,000 idle ones",

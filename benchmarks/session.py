@@ -57,7 +57,7 @@ class Session:
             self._tell("starting")
             for name, error in bench.start(names).items():
                 results[name]["error"] = error
-            self._each(results, "warming up", lambda name: bench.warm_up(
+            self._each(bench, results, "warming up", lambda name: bench.warm_up(
                 name, settings.slice_seconds))
             rounds = bench.rounds(settings.rounds)
             for number in range(rounds):
@@ -65,8 +65,8 @@ class Session:
             if self.counter and bench.counts_calls:
                 counted = {name: results[name] for name in names
                            if name not in settings.extra_loops}
-                self._each(counted, "counting system calls", lambda name: self._count(
-                    bench, name, results[name]))
+                self._each(bench, counted, "counting system calls",
+                           lambda name: self._count(bench, name, results[name]))
             for name in bench.facts:
                 results[name]["facts"] = bench.facts[name]
         return {**_scenario_facts(scenario), "host": self._facts, "rounds": rounds,
@@ -78,9 +78,9 @@ class Session:
             sample = bench.slice(name, self._settings.slice_seconds)
             results[name]["samples"].append(
                 {key: _short(value) for key, value in vars(sample).items()})
-        self._each(results, text, measure)
+        self._each(bench, results, text, measure)
 
-    def _each(self, results, text, step):
+    def _each(self, bench, results, text, step):
         """Do one step for every loop that still works, in a new random order."""
         self._tell(text)
         names = [name for name in results if "error" not in results[name]]
@@ -121,4 +121,5 @@ def _short(value):
 
 def _scenario_facts(scenario):
     return {key: getattr(scenario, key) for key in (
-        "name", "title", "group", "unit", "higher_is_better", "chart")}
+        "name", "title", "group", "unit", "higher_is_better", "chart",
+        "connections")}
