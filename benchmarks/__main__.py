@@ -17,7 +17,7 @@ except ImportError as error:
     sys.exit(f"{error}; run: pip install -r benchmarks/requirements.txt")
 
 from benchmarks import (judgement, loops, measure, page, preflight, report, scenarios,
-                        session, store)
+                        session, store, terminal)
 from benchmarks.process import ROOT, BenchmarkError, Scratch
 
 DEFAULT_LOOPS = "asyncio,uvloop,uring_loop"
@@ -130,7 +130,7 @@ def run(arguments):
         measured[record["name"]] = stored[record["name"]] = record
         if writes:
             store.save(arguments.results, in_catalogue_order(stored))
-    for table in report.terminal_tables(measured):
+    for table in terminal.tables(measured):
         console.print(table)
     if writes and measured:
         write_report(in_catalogue_order(stored))

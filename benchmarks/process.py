@@ -14,7 +14,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PR_SET_PDEATHSIG = 1
-ANSWER_SECONDS = 30.0
 ERROR_CHARACTERS = 600
 
 # The checkout comes last on sys.path: an installed uring_loop must win over the
@@ -43,6 +42,9 @@ def pin_and_tie(cores):
 class Child:
     """A process that answers each line on stdin with one JSON line on stdout."""
 
+    # Without an answer for so long it hangs.
+    patience_seconds = 30.0
+
     def __init__(self, arguments, cores, scratch, environment=None):
         self._errors = open(scratch.file("stderr"), "w+", errors="replace")
         self._buffer = b""
@@ -54,21 +56,22 @@ class Child:
             env={**os.environ, **(environment or {})})
         self.pid = self.process.pid
 
-    def ask(self, line, seconds=ANSWER_SECONDS):
+    def ask(self, line):
         try:
             os.write(self.process.stdin.fileno(), line.encode() + b"\n")
         except BrokenPipeError:
             raise BenchmarkError(f"process ended: {self.last_words()}") from None
-        return self.answer(seconds)
+        return self.answer()
 
-    def answer(self, seconds=ANSWER_SECONDS):
+    def answer(self):
         """The next JSON line; an "error" in it is raised."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + self.patience_seconds
         stdout = self.process.stdout.fileno()
         while b"\n" not in self._buffer:
             left = max(0.0, deadline - time.monotonic())
             if not select.select([stdout], [], [], left)[0]:
-                raise BenchmarkError(f"no answer within {seconds:.0f} s")
+                raise BenchmarkError(
+                    f"no answer within {self.patience_seconds:g} s")
             data = os.read(stdout, 65536)
             if not data:
                 raise BenchmarkError(f"process ended: {self.last_words()}")

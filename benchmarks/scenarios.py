@@ -145,9 +145,10 @@ def _fairness():
 
 def _scale():
     for connections in SCALE:
-        yield Scenario(f"scale-{connections}", _connections_text(connections) + ", 64 B",
-                       "Scale", "load", "protocol", connections=connections,
-                       send_bytes=64, reply_bytes=64)
+        yield Scenario(f"scale-{connections}",
+                       f"{_connections_text(connections)}, 64 B", "Scale", "load",
+                       "protocol", connections=connections, send_bytes=64,
+                       reply_bytes=64)
     yield Scenario("scale-idle", "100 connections, 64 B, beside 10,000 idle ones",
                    "Scale", "load", "protocol", connections=100,
                    idle_connections=SCALE[-1], send_bytes=64, reply_bytes=64)

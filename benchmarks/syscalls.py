@@ -46,7 +46,7 @@ class CallCounter:
         names = {}
         if self.strace:
             try:
-                names = self._with_strace(pid, load)
+                names = self.with_strace(pid, load)
             except BenchmarkError:
                 # Too slow under strace to answer in time; perf's number stands.
                 if perf is None:
@@ -94,7 +94,7 @@ class CallCounter:
         calls = int(match.group(1)) if match.group(1).isdigit() else 0
         return calls / max(1, requests)
 
-    def _with_strace(self, pid, load):
+    def with_strace(self, pid, load):
         output = self._scratch.file("strace")
         tool = self._start(["strace", "-f", "-c", "-p", str(pid), "-o", output])
         with _ending(tool):

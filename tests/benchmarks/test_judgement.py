@@ -1,0 +1,88 @@
+"""Goals: which are met, and that nothing is lost without a word about it."""
+
+import pytest
+
+from benchmarks import goals, judgement, scenarios
+
+NAME = "tcp-protocol-64-16k"       # goal: a ratio of 1.10
+DEFAULT = {scenario.name: scenario for scenario in scenarios.CATALOGUE
+           if scenario.default}
+
+
+def sample(value, cpu_us=10.0):
+    return {"value": value, "requests": 1, "cpu_us": cpu_us, "p50_us": 1.0,
+            "p99_us": 2.0, "disturbed": 0.0}
+
+
+def record(name=NAME, ours=110.0, uvloop=100.0, cpu_us=10.0):
+    scenario = DEFAULT[name]
+    return {"name": name, "title": scenario.title, "group": scenario.group,
+            "unit": scenario.unit, "higher_is_better": scenario.higher_is_better,
+            "baseline": "uvloop", "loops": {
+                "uvloop": {"samples": [sample(uvloop)] * 3},
+                "uring_loop": {"samples": [sample(ours, cpu_us)] * 3}}}
+
+
+def verdict(**options):
+    stored = record(**options)
+    result, = goals.verdicts({stored["name"]: stored})
+    return result
+
+
+@pytest.mark.parametrize(("ours", "met"), [(110.0, True), (109.6, True),
+                                           (109.4, False)])
+def test_a_ratio_is_judged_as_it_is_shown(ours, met):
+    assert verdict(ours=ours).met == met
+
+
+@pytest.mark.parametrize(("cpu_us", "met"), [(7.4, True), (7.5, False)])
+def test_a_goal_in_cpu_time_does_not_look_at_throughput(cpu_us, met):
+    assert verdict(name="tcp-protocol-64-1k", ours=1.0, cpu_us=cpu_us).met == met
+
+
+@pytest.mark.parametrize(("ours", "met"), [(0.9, True), (0.91, False)])
+def test_a_value_must_not_be_exceeded(ours, met):
+    assert verdict(name="memory", ours=ours, uvloop=9.0).met == met
+
+
+def test_what_failed_has_not_met_its_goal():
+    stored = record()
+    stored["loops"]["uring_loop"] = {"samples": [], "error": "process ended"}
+    result, = goals.verdicts({NAME: stored})
+    assert not result.met
+    assert "failed" in judgement.goals_section({NAME: stored})
+
+
+def test_a_goal_that_is_met_is_no_loss():
+    stored = {NAME: record()}
+    assert judgement.unexplained(stored, {}) == []
+    assert "Nothing is below" in judgement.losses_section(stored, {})
+    assert "1 of 1 goals are met" in judgement.goals_section(stored)
+
+
+def test_a_loss_without_a_reason_is_told():
+    stored = {NAME: record(ours=105.0)}
+    assert judgement.unexplained(stored, {}) == [NAME]
+    assert judgement.NO_REASON in judgement.losses_section(stored, {})
+    assert "**missed**" in judgement.goals_section(stored)
+
+
+def test_a_loss_comes_with_its_reason():
+    stored = {NAME: record(ours=105.0)}
+    said = judgement.losses_section(stored, {NAME: "The moon was full."})
+    assert said.endswith("1.05 (1.05–1.05), goal ratio ≥ 1.1. The moon was full.")
+    assert judgement.unexplained(stored, {NAME: "The moon was full."}) == []
+
+
+def test_whatever_is_below_the_baseline_is_a_loss():
+    name = "tcp-protocol-1000-1k"
+    assert judgement.unexplained({name: record(name, ours=99.0)}, {}) == [name]
+    assert judgement.unexplained({name: record(name, ours=100.0)}, {}) == []
+
+
+def test_every_goal_has_its_scenario_in_a_plain_run():
+    assert goals.SCENARIOS <= set(DEFAULT)
+
+
+def test_every_reason_is_one_for_a_scenario():
+    assert set(judgement.load_reasons()) <= set(DEFAULT)
