@@ -16,7 +16,8 @@ MALLOC_BLOCK_BYTES = 8 << 20
 
 def main():
     order = json.loads(sys.argv[1])
-    {"serve": serve, "micro": micro, "startup": startup}[order["task"]](order)
+    {"serve": serve, "micro": micro, "batches": batches,
+     "startup": startup}[order["task"]](order)
 
 
 def serve(order):
@@ -41,6 +42,18 @@ def micro(order):
         for line in sys.stdin:
             requests, seconds = loop.run_until_complete(_repeat(batch, float(line)))
             _say(requests=requests, seconds=seconds)
+
+
+def batches(order):
+    """Run so many batches of a micro body, and end."""
+    from benchmarks import micro as bodies
+
+    loop = _prepare(order)
+    with bodies.opened(order["kind"], loop, []) as batch:
+        operations = sum(loop.run_until_complete(batch())
+                         for _ in range(order["batches"]))
+    loop.close()
+    _say(operations=operations)
 
 
 def startup(order):

@@ -1,20 +1,24 @@
-"""Count the system calls of the hottest paths and compare with a stored reference.
+"""Count system calls and instructions of hot paths; compare with a reference.
 
     python -m benchmarks.regress             compare; non-zero if a path costs more
     python -m benchmarks.regress --update    write what is measured as the reference
 
 Counts only, no times, so it may run on a machine that is busy. What is measured is the
-installed package. Needs strace, and a C compiler for the load client.
+installed package. Needs strace, and a C compiler for the load client. Instructions are
+counted where valgrind is installed, and compared where this version of Python has a
+reference, since half of them are Python's own.
 """
 
 import argparse
 import os
+import platform
+import shutil
 import sys
 import tempfile
 import tomllib
 from pathlib import Path
 
-from benchmarks import scenarios
+from benchmarks import instructions, scenarios
 from benchmarks.inside import MicroBench
 from benchmarks.load import LoadBench
 from benchmarks.process import BenchmarkError, Scratch
@@ -26,54 +30,80 @@ LOOP = "uring_loop:backend=io_uring"
 SLICE_SECONDS = 0.3
 PATHS = ("tcp-protocol-1-1k", "tcp-protocol-64-1k", "udp-64-512", "tcp-sock-64-1k",
          "sleep-zero", "threadsafe")
+COUNTED_BODIES = ("sleep-zero", "call-soon-burst", "timer-churn", "task-gather")
+INSTRUCTIONS_TOLERANCE = 0.05
+PYTHON = platform.python_version()
 # How many threads fight for the GIL decides how often they call this.
 NOT_OURS = ("futex", "sched_yield")
 
 HEADER = """\
-# System calls per operation of the hottest paths, written by
-# `python -m benchmarks.regress --update`: what was measured and, by hand, how much
-# more is allowed. How many requests one wait finds differs from run to run.
+# Written by `python -m benchmarks.regress --update`. System calls per operation: what
+# was measured and, by hand, how much more is allowed, since how many requests one wait
+# finds differs from run to run. Instructions per operation: by version of Python.
 """
 TOLERANCE = 0.10
 
 
 def main(arguments=None):
     options = _parse(arguments)
-    reference = tomllib.loads(options.reference.read_text())
+    reference = {"calls": {}, "instructions": {},
+                 **tomllib.loads(options.reference.read_text())}
     try:
-        counts = {path: counted(path) for path in options.paths}
+        worse = [*check_calls(options.calls, reference, options.update),
+                 *check_instructions(options.bodies, reference, options.update)]
     except BenchmarkError as error:
         print(f"regress: {error}")
         return 2
     if options.update:
-        reference |= updated(reference, counts)
         options.reference.write_text(as_toml(reference))
-    worse = [path for path, names in counts.items()
-             if not within(reference[path], sum(names.values()))]
-    for path, names in counts.items():
-        print(line(path, reference[path], names, path in worse))
     return int(bool(worse))
+
+
+def check_calls(paths, reference, update):
+    """Print a line for each path; answers those that became worse."""
+    worse = []
+    for path in paths:
+        names = counted(path)
+        calls = sum(names.values())
+        entry = reference["calls"].setdefault(path, {"tolerance": TOLERANCE})
+        if update:
+            entry["calls"] = round(calls, 2)
+        is_worse = not within(entry, calls)
+        worse += [path] * is_worse
+        parts = ", ".join(f"{name} {count:.2f}" for name, count in
+                          sorted(names.items(), key=lambda item: -item[1])
+                          if count >= 0.01)
+        say(path, is_worse, f"{entry['calls']:.2f} + {entry['tolerance']:.2f}",
+            f"{calls:.2f} system calls per operation ({parts or 'almost none'})")
+    return worse
+
+
+def check_instructions(bodies, reference, update):
+    """The same for instructions, as far as they can be counted here."""
+    if bodies and not shutil.which("valgrind"):
+        print("instructions are not counted; run: apt install valgrind")
+        return []
+    entries = reference["instructions"].setdefault(PYTHON, {})
+    worse = []
+    for body, count in instructions_of(bodies).items():
+        if update:
+            entries[body] = count
+        stored = entries.get(body)
+        is_worse = stored is not None and count > stored * (1 + INSTRUCTIONS_TOLERANCE)
+        worse += [body] * is_worse
+        allowed = (f"none for Python {PYTHON}" if stored is None
+                   else f"{stored} + {INSTRUCTIONS_TOLERANCE:.0%}")
+        say(body, is_worse, allowed, f"{count} instructions per operation")
+    return worse
+
+
+def say(path, is_worse, allowed, measured):
+    print(f"{'WORSE' if is_worse else 'ok   '} {path}: reference {allowed}, "
+          f"measured {measured}")
 
 
 def within(entry, calls):
     return calls <= entry["calls"] + entry["tolerance"]
-
-
-def updated(reference, counts):
-    """New entries; the tolerance of a path that had one stays."""
-    return {path: {"calls": round(sum(names.values()), 2),
-                   "tolerance": reference.get(path, {}).get("tolerance", TOLERANCE)}
-            for path, names in counts.items()}
-
-
-def line(path, entry, names, is_worse):
-    parts = ", ".join(f"{name} {count:.2f}" for name, count in
-                      sorted(names.items(), key=lambda item: -item[1])
-                      if count >= 0.01)
-    verdict = "WORSE" if is_worse else "ok   "
-    return (f"{verdict} {path}: reference {entry['calls']:.2f} + "
-            f"{entry['tolerance']:.2f}, measured {sum(names.values()):.2f} system "
-            f"calls per operation ({parts or 'almost none'})")
 
 
 def counted(path):
@@ -95,25 +125,44 @@ def counted(path):
     return {name: count for name, count in names.items() if name not in NOT_OURS}
 
 
+def instructions_of(bodies):
+    """{body: instructions per operation}; takes some ten seconds, for any number."""
+    if not bodies:
+        return {}
+    kinds = [scenario.kind for body in bodies
+             for scenario in scenarios.select([body], full=False, quick=False)]
+    with tempfile.TemporaryDirectory(prefix="uring_loop-regress-") as folder:
+        counts = instructions.per_operation(LOOP, kinds, os.sched_getaffinity(0),
+                                            Scratch(folder))
+    return {body: round(counts[kind]) for body, kind in zip(bodies, kinds)}
+
+
 def as_toml(reference):
-    return HEADER + "".join(
-        f"\n[{path}]\ncalls = {entry['calls']:.2f}\n"
-        f"tolerance = {entry['tolerance']:.2f}\n"
-        for path, entry in reference.items())
+    parts = [HEADER]
+    for path, entry in reference["calls"].items():
+        parts.append(f"\n[calls.{path}]\ncalls = {entry['calls']:.2f}\n"
+                     f"tolerance = {entry['tolerance']:.2f}\n")
+    for version, entries in reference["instructions"].items():
+        parts.append(f'\n[instructions."{version}"]\n')
+        parts += [f"{body} = {count}\n" for body, count in entries.items()]
+    return "".join(parts)
 
 
 def _parse(arguments):
     parser = argparse.ArgumentParser(prog="python -m benchmarks.regress",
                                      description=__doc__.partition("\n")[0])
-    parser.add_argument("paths", nargs="*", default=PATHS, metavar="PATH",
-                        help=f"default: {' '.join(PATHS)}")
+    parser.add_argument("--calls", nargs="*", default=PATHS, metavar="PATH",
+                        help=f"system calls of these (default {' '.join(PATHS)})")
+    parser.add_argument("--bodies", nargs="*", default=COUNTED_BODIES, metavar="BODY",
+                        help="instructions of these (default "
+                        f"{' '.join(COUNTED_BODIES)})")
     parser.add_argument("--update", action="store_true",
                         help="write what is measured as the reference")
     parser.add_argument("--reference", type=Path, default=REFERENCE, metavar="FILE")
     options = parser.parse_args(arguments)
-    unknown = set(options.paths) - set(PATHS)
+    unknown = {*options.calls, *options.bodies} - {*PATHS, *COUNTED_BODIES}
     if unknown:
-        parser.error(f"no such path: {', '.join(sorted(unknown))}")
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
     return options
 
 

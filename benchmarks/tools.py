@@ -16,7 +16,7 @@ COMPILE_SECONDS = 60
 # Debian's package for each program.
 PACKAGES = {"cc": "gcc libc6-dev", "wrk": "wrk", "strace": "strace",
             "openssl": "openssl", "redis-server": "redis-server",
-            "perf": "linux-perf"}
+            "perf": "linux-perf", "valgrind": "valgrind"}
 
 
 def need_program(name):
