@@ -9,6 +9,7 @@ from benchmarks.report import (MEAN_HEADINGS, NONE, mean_rows, spread_text, titl
                                value_text)
 
 REASONS = Path(__file__).with_name("notes") / "reasons.toml"
+PARTS = ("kernel", "python", "loop", "other")
 NO_REASON = "**No reason is written yet.**"
 # Scenarios whose latency is looked at, beside those named "Latency".
 LATENCY = ("tcp-protocol-1-1k", "tcp-protocol-64-1k", "tcp-protocol-512-1k")
@@ -128,6 +129,29 @@ def scale_section(records):
                 title = ""
     return table(("scenario", "loop", "CPU µs", "CPU ratio", "requests/s", "calls",
                   "client busy"), rows)
+
+
+def shares_section(records):
+    """Of what a request costs, how much is spent where, and what that bounds."""
+    rows = []
+    for record in records.values():
+        title = title_of(record)
+        for name, result in record["loops"].items():
+            row = stats.row(record, name)
+            if row and "shares" in result:
+                shares = result["shares"]
+                rows.append([title, name, value_text(row.cpu_us),
+                             *(f"{shares[part]:.0%}" for part in PARTS),
+                             _bound(record, name, row, shares)])
+                title = ""
+    return table(("scenario", "loop", "CPU µs", *PARTS, "bound"), rows)
+
+
+def _bound(record, name, row, shares):
+    """The CPU ratio of this loop if its own modules took no time at all."""
+    if name == record["baseline"] or row.cpu_ratio is None or shares["loop"] >= 1:
+        return NONE
+    return f"{row.cpu_ratio.median / (1 - shares['loop']):.2f}"
 
 
 def losses_section(records, reasons):

@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import os
 import resource
 import time
 
@@ -34,6 +35,7 @@ class LoadBench(Bench):
                 "certificate": tools.certificate(self.scratch) if secure else ""}
 
     def start(self, names):
+        self.own_cores = self.server_cores
         if self.scenario.threads:
             self.server_cores = self.server_cores | self.client_cores
         self.numbers = {name: number for number, name in enumerate(names)}
@@ -96,6 +98,9 @@ class LoadBench(Bench):
             f"slice {self.numbers[name]} {seconds * 1000:.0f} {echoes:d}")
         if answer["mismatches"]:
             raise BenchmarkError("answers differ from what was sent")
+        # A loop decides whether it may spin when it starts to run, and that was with
+        # more than one core. From here on none may move to the client's.
+        os.sched_setaffinity(self.pid(name), self.own_cores)
 
 
 class FairBench(LoadBench):

@@ -155,6 +155,15 @@ which the load client computed.
 
 {losses}
 
+## Where the time goes
+
+What a server or micro body computes, by samples of its processor time: in the kernel,
+in Python (the interpreter, `asyncio`, the application), in the compiled modules of the
+loop, and elsewhere (libc, OpenSSL). *bound* is what the CPU ratio would be if those
+modules took no time at all, and the rest stayed as it is.
+
+{shares}
+
 ## What was tried and did not pay
 
 {tried}
@@ -207,6 +216,7 @@ def markdown(records):
         fairness=judgement.fairness_section(records),
         scale=judgement.scale_section(records),
         losses=judgement.losses_section(records, judgement.load_reasons()),
+        shares=judgement.shares_section(records),
         tried=TRIED.read_text().strip(),
         runs=table(("run", "date", "commit", "kernel", "CPU", "Python, libc",
                     "slices", "scenarios", "rounds left out"),

@@ -102,8 +102,7 @@ def _network():
     yield from _tcp_matrix("buffered", "TCP echo BufferedProtocol")
     yield from _tcp_matrix("streams", "TCP echo streams")
     yield from _tcp_matrix("sock", "TCP echo sock_recv/sock_sendall")
-    # Both sides sleep between two messages. A loop spins only where it may use more
-    # than one core, so here it may.
+    # A loop spins only where it may use more than one core, so it starts with two.
     yield Scenario("ping-pong", "ping-pong, 1 connection, 1 KiB, polling off and on",
                    "Latency", "load", "protocol", connections=1, threads=True,
                    quick=True, variants=("uring_loop:poll_max_ns=100000",))

@@ -1,5 +1,6 @@
 """One run: for each scenario all loops side by side, in shuffled short slices."""
 
+import os
 import random
 import tempfile
 from dataclasses import dataclass
@@ -8,8 +9,11 @@ from benchmarks import goals, loops
 from benchmarks.inside import MicroBench, StartupBench
 from benchmarks.load import FairBench, LoadBench, MemoryBench
 from benchmarks.process import BenchmarkError, Scratch
+from benchmarks.sampling import Sampler
 from benchmarks.syscalls import CallCounter
 from benchmarks.wrk import HttpBench
+
+LEAST_SAMPLED_SECONDS = 0.5
 
 BENCHES = {"load": LoadBench, "fair": FairBench, "http": HttpBench, "micro": MicroBench,
            "memory": MemoryBench, "startup": StartupBench}
@@ -36,9 +40,10 @@ class Session:
         self._tell = tell
         self._folder = tempfile.TemporaryDirectory(prefix="uring_loop-bench-")
         self._scratch = Scratch(self._folder.name)
-        self.counter = None
+        self.counter = self.sampler = None
         if settings.count_calls:
             self.counter = CallCounter(self._scratch, settings.client_cores)
+            self.sampler = Sampler(self._scratch, settings.client_cores)
 
     def __enter__(self):
         return self
@@ -67,6 +72,9 @@ class Session:
                            if name not in settings.extra_loops}
                 self._each(bench, counted, "counting system calls",
                            lambda name: self._count(bench, name, results[name]))
+                if self.sampler.works:
+                    self._each(bench, counted, "taking samples",
+                               lambda name: self._sample(bench, name, results[name]))
             for name in bench.facts:
                 results[name]["facts"] = bench.facts[name]
         return {**_scenario_facts(scenario), "host": self._facts, "rounds": rounds,
@@ -103,6 +111,13 @@ class Session:
             result["calls"] = {
                 "per_request": _short(count.per_request), "tool": count.tool,
                 "names": {call: _short(n) for call, n in count.names.items()}}
+
+    def _sample(self, bench, name, result):
+        folder = os.path.dirname(bench.facts[name]["file"])
+        seconds = max(self._settings.slice_seconds, LEAST_SAMPLED_SECONDS)
+        shares = self.sampler.shares(bench.pid(name), folder,
+                                     lambda: bench.slice(name, seconds))
+        result["shares"] = {part: _short(share) for part, share in shares.items()}
 
 
 def _loops_of(scenario, settings):
