@@ -24,7 +24,7 @@ DEFAULT_LOOPS = "asyncio,uvloop,uring_loop"
 # Other ways to run this loop, and other people's loops: see goals.py.
 EXTRA_LOOPS = ("uring_loop:taskrun=coop,uring_loop:backend=selector,"
                "blazio,talyn,rsloop")
-DEFAULT_ROUNDS = 15
+DEFAULT_ROUNDS = 11
 QUICK_ROUNDS = 3
 RESULTS = ROOT / "benchmarks" / "results.json"
 DOCS = ROOT / "docs"

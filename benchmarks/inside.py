@@ -22,8 +22,6 @@ class MicroBench(Bench):
         return {"task": "micro", "kind": self.scenario.kind, "arguments": arguments}
 
     def start(self, names):
-        if self.scenario.threads:
-            self.server_cores = self.server_cores | self.client_cores
         if self.scenario.kind == "redis":
             self.redis_port = self._start_redis()
         return super().start(names)
