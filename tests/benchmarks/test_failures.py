@@ -7,15 +7,17 @@ import pytest
 from benchmarks import scenarios, session
 from benchmarks.process import Child
 
+# Runs for the start, the warm-up and each round.
 DYING = """
 import asyncio, os, sys
-def new_event_loop():
-    loop = asyncio.SelectorEventLoop()
-    def die():
-        print("out of luck", file=sys.stderr, flush=True)
-        os._exit(3)
-    loop.call_soon(loop.call_soon, die)
-    return loop
+class Loop(asyncio.SelectorEventLoop):
+    runs_left = {runs}
+    def run_until_complete(self, future):
+        if not self.runs_left:
+            print("out of luck", file=sys.stderr, flush=True)
+            os._exit(3)
+        self.runs_left -= 1
+        return super().run_until_complete(future)
 """
 HANGING = """
 import asyncio, threading
@@ -48,8 +50,9 @@ def assert_asyncio_was_measured(results):
     assert len(results["asyncio"]["samples"]) == 2
 
 
-def test_a_loop_that_dies(measure):
-    results = measure(DYING)
+@pytest.mark.parametrize("runs", [0, 1, 3])
+def test_a_loop_that_dies(measure, runs):
+    results = measure(DYING.format(runs=runs))
     assert results["peer"]["error"] == "process ended: out of luck"
     assert_asyncio_was_measured(results)
 
