@@ -34,7 +34,6 @@ from uring_loop._handles cimport (
 from uring_loop._poll cimport AdaptivePoll, now_ns
 from uring_loop._ring cimport BufferPool, Operation, Ring
 from uring_loop._uapi cimport ECANCELED, io_uring_prep_read, io_uring_sqe
-from uring_loop.statistics import Statistics
 
 cdef extern from "Python.h":
     object PyContext_CopyCurrent()
@@ -459,6 +458,7 @@ cdef class LoopCore:
 
     def statistics(self):
         """A `Statistics`: what the loop has done so far, and how things stand now."""
+        from uring_loop.statistics import Statistics
         cdef Ring ring = self.ring
         cdef BufferPool pool = self.pool
         return Statistics(
