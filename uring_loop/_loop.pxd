@@ -1,4 +1,4 @@
-from uring_loop._handles cimport Handle
+from uring_loop._handles cimport Handle, HandleOwner
 from uring_loop._poll cimport AdaptivePoll
 from uring_loop._ring cimport BufferPool, Operation, Ring
 from uring_loop._uapi cimport io_uring_sqe
@@ -16,7 +16,7 @@ cdef class Watcher(Operation):
     cdef int look(self) except -1
 
 
-cdef class LoopCore:
+cdef class LoopCore(HandleOwner):
     # What the kernel side of a loop consists of; None on the selector backend.
     cdef readonly Ring ring
     # Receive buffers for streams, and for datagrams; None until one is needed.
@@ -46,7 +46,6 @@ cdef class LoopCore:
     cdef AdaptivePoll poll
     # What a foreign main loop watches while it runs this one, else -1: see _guest.pyx.
     cdef int host_fd
-    cdef bint debug
     cdef bint other_clock
     cdef object debug_as_given
     cdef unsigned long step_number
@@ -58,7 +57,6 @@ cdef class LoopCore:
     cdef public object _current_handle
     cdef public object _task_factory
     cdef public double _clock_resolution
-    cdef public Py_ssize_t _timer_cancelled_count
     cdef object __weakref__
 
     cdef Handle soon(self, object callback, tuple args, object context)
@@ -66,7 +64,7 @@ cdef class LoopCore:
     cdef int wait_on_ring(self) except -1
     cdef int poll_ring(self, int64_t timeout) except -1
     cdef int wait_on_selector(self) except -1
-    cdef int look_for_clock(self) except -1
+    cdef int look_for_others(self) except -1
     cdef double now(self) except? -1
     cdef int64_t timeout_ns(self) except -2
     cdef int sweep_timers(self) except -1

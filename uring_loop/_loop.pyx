@@ -30,7 +30,8 @@ from heapq import heapify
 
 from uring_loop._compat import ThreadSafeHandle
 from uring_loop._handles cimport (
-    Handle, TimerHandle, is_cancelled, pop_timer, push_timer, run_handle, when_at)
+    Handle, HandleOwner, TimerHandle, is_cancelled, pop_timer, push_timer, run_handle,
+    when_at, without_cancelled)
 from uring_loop._poll cimport AdaptivePoll, now_ns
 from uring_loop._ring cimport BufferPool, Operation, Ring
 from uring_loop._uapi cimport ECANCELED, io_uring_prep_read, io_uring_sqe
@@ -38,15 +39,11 @@ from uring_loop._uapi cimport ECANCELED, io_uring_prep_read, io_uring_sqe
 cdef extern from "Python.h":
     object PyContext_CopyCurrent()
     void PyErr_CheckSignals() except *
+    # Called by name: Cython would look at what is called, each time.
+    object PyObject_CallNoArgs(object callback)
+    object PyObject_CallOneArg(object callback, object argument)
     int PyObject_GenericSetAttr(
         PyObject *self, PyObject *name, PyObject *value) except -1
-
-cdef extern from "<time.h>" nogil:
-    struct timespec:
-        long long tv_sec
-        long tv_nsec
-    int clock_gettime(int clock, timespec *ts)
-    int CLOCK_MONOTONIC
 
 cdef extern from "<unistd.h>" nogil:
     ssize_t write(int fd, const void *buf, size_t count)
@@ -67,11 +64,9 @@ cdef unsigned ALL = 0xFFFFFFFF
 
 
 cdef inline double monotonic() noexcept nogil:
-    # Cannot fail: the clock exists on every Linux. The same division as in
-    # CPython, so that the numbers are those of time.monotonic().
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return <double>(now.tv_sec * 1_000_000_000 + now.tv_nsec) / 1e9
+    # Arithmetic: cannot fail. The same division as in CPython, so that the numbers are
+    # those of time.monotonic().
+    return <double>now_ns() / 1e9
 
 
 cdef enum:
@@ -122,7 +117,7 @@ cdef class Watcher(Operation):
         raise NotImplementedError
 
 
-cdef class LoopCore:
+cdef class LoopCore(HandleOwner):
     """The hot part of a loop; asyncio's SelectorEventLoop stands behind it."""
 
     def __cinit__(self, *args, **kwargs):
@@ -133,6 +128,7 @@ cdef class LoopCore:
         self.timers = []
         self.poll = AdaptivePoll()
         self.host_fd = -1
+        self.look_for_others()
 
     def __dealloc__(self):
         PyMem_Free(self.bulk_buffer)
@@ -198,7 +194,7 @@ cdef class LoopCore:
         handle._context = PyContext_CopyCurrent() if context is None else context
         if self.debug:
             handle._source_traceback = format_helpers.extract_stack()
-        self.push_ready(handle)
+        PyObject_CallOneArg(self.push_ready, handle)
         # A signal handler in the middle of a spin, or the host of a guest loop.
         if self.idle != AWAKE:
             self._write_to_self()
@@ -249,7 +245,9 @@ cdef class LoopCore:
     def call_later(self, delay, callback, *args, context=None):
         if delay is None:
             raise TypeError("delay must not be None")
-        return self.add_timer(self.time() + delay, callback, args, context)
+        # While the loop runs it knows whose clock it is: see look_for_others().
+        cdef double now = self.time() if self._thread_id is None else self.now()
+        return self.add_timer(now + delay, callback, args, context)
 
     def call_at(self, when, callback, *args, context=None):
         if when is None:
@@ -325,7 +323,7 @@ cdef class LoopCore:
                 self.flush_ring()
 
     cdef int begin_run(self) except -1:
-        self.look_for_clock()
+        self.look_for_others()
         self.poll.look_at_cpus()
         if self.ring is not None:
             self.bind_to_thread()
@@ -351,7 +349,7 @@ cdef class LoopCore:
         self.todo = len(self.ready)
         while self.todo and self.ready:
             self.todo -= 1
-            self.run_one(self.pop_ready())
+            self.run_one(PyObject_CallNoArgs(self.pop_ready))
         if self.ring is not None:
             self.reap(ALL)
             if self.watches_due:
@@ -424,21 +422,24 @@ cdef class LoopCore:
         self._process_events(reported)
         return 0
 
-    cdef int look_for_clock(self) except -1:
-        """A subclass or a test may bring another clock."""
+    cdef int look_for_others(self) except -1:
+        """A subclass or a test may bring another clock, or hear of cancelled timers."""
         self.other_clock = getattr(self.time, "__func__", None) is not OWN_TIME
+        self.hears_of_cancelled = getattr(
+            self._timer_handle_cancelled, "__func__", None) is not OWN_CANCELLED
         return 0
 
     def __setattr__(self, name, value):
         PyObject_GenericSetAttr(
             <PyObject *>self, <PyObject *>name, <PyObject *>value)
-        if name == "time":
-            self.look_for_clock()
+        if name in ("time", "_timer_handle_cancelled"):
+            self.look_for_others()
 
     def __delattr__(self, name):
         PyObject_GenericSetAttr(<PyObject *>self, <PyObject *>name, NULL)
-        if name == "time":
-            self.look_for_clock()
+        if name in ("time", "_timer_handle_cancelled"):
+            self.look_for_others()
+
     def set_poll(self, *, max_ns=0, grow=0, shrink=0):
         """Spin before sleeping, for up to `max_ns` nanoseconds; 0 turns it off.
 
@@ -495,12 +496,7 @@ cdef class LoopCore:
         cdef Py_ssize_t count = len(self.timers)
         if (count > FEW_TIMERS
                 and self._timer_cancelled_count > CANCELLED_FRACTION * count):
-            kept = []
-            for handle in self.timers:
-                if is_cancelled(handle):
-                    handle._scheduled = False
-                else:
-                    kept.append(handle)
+            kept = without_cancelled(self.timers)
             heapify(kept)
             self.timers = kept
             self._timer_cancelled_count = 0
@@ -698,3 +694,4 @@ cdef class LoopCore:
 
 
 OWN_TIME = LoopCore.__dict__["time"]
+OWN_CANCELLED = LoopCore.__dict__["_timer_handle_cancelled"]
