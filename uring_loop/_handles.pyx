@@ -197,6 +197,7 @@ cdef int sift_down(list heap, Py_ssize_t start, Py_ssize_t at) except -1:
     """Move the item at `at` towards the root until its parent is not later."""
     cdef object item = <object>PyList_GET_ITEM(heap, at)
     cdef double when = when_at(heap, at)
+    cdef Py_ssize_t before = at
     cdef Py_ssize_t parent
     while at > start:
         parent = (at - 1) >> 1
@@ -204,7 +205,8 @@ cdef int sift_down(list heap, Py_ssize_t start, Py_ssize_t at) except -1:
             break
         heap[at] = <object>PyList_GET_ITEM(heap, parent)
         at = parent
-    heap[at] = item
+    if at != before:
+        heap[at] = item
     return 0
 
 

@@ -1,15 +1,8 @@
-from uring_loop._handles cimport Handle, HandleOwner
-from uring_loop._poll cimport AdaptivePoll
+from uring_loop._handles cimport Handle, HandleOwner, TimerHandle
+from uring_loop._poll cimport AdaptivePoll, WakeOperation
 from uring_loop._ring cimport BufferPool, Operation, Ring
-from uring_loop._uapi cimport io_uring_sqe
 
-from libc.stdint cimport int64_t, uint64_t
-
-
-cdef class WakeOperation(Operation):
-    cdef LoopCore loop
-    cdef int fd
-    cdef uint64_t counter
+from libc.stdint cimport int64_t
 
 
 cdef class Watcher(Operation):
@@ -60,6 +53,8 @@ cdef class LoopCore(HandleOwner):
     cdef object __weakref__
 
     cdef Handle soon(self, object callback, tuple args, object context)
+    cdef TimerHandle add_timer(
+        self, object when, object callback, tuple args, object context)
     cdef int step(self) except -1
     cdef int wait_on_ring(self) except -1
     cdef int poll_ring(self, int64_t timeout) except -1

@@ -14,7 +14,6 @@ KeyboardInterrupt and SystemExit leave the iteration; what had not run yet stays
 queued for the next run.
 """
 
-cimport cython
 from cpython.float cimport PyFloat_CheckExact
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
@@ -32,9 +31,9 @@ from uring_loop._compat import ThreadSafeHandle
 from uring_loop._handles cimport (
     Handle, HandleOwner, TimerHandle, is_cancelled, pop_timer, push_timer, run_handle,
     when_at, without_cancelled)
-from uring_loop._poll cimport AdaptivePoll, now_ns
+from uring_loop._poll cimport AdaptivePoll, WakeOperation, now_ns
 from uring_loop._ring cimport BufferPool, Operation, Ring
-from uring_loop._uapi cimport ECANCELED, io_uring_prep_read, io_uring_sqe
+from uring_loop._uapi cimport ECANCELED, io_uring_cq_ready
 
 cdef extern from "Python.h":
     object PyContext_CopyCurrent()
@@ -47,7 +46,6 @@ cdef extern from "Python.h":
 
 cdef extern from "<unistd.h>" nogil:
     ssize_t write(int fd, const void *buf, size_t count)
-    int close(int fd)
 
 # Kept: whoever puts our loop into asyncio's place must not make it its own parent.
 StockLoop = asyncio.SelectorEventLoop
@@ -75,38 +73,6 @@ cdef enum:
     MESSAGE_BYTES = 65536 + 128
     MESSAGES_COUNT = 32
     MESSAGES_MOST = 256
-
-
-@cython.final
-cdef class WakeOperation(Operation):
-    """A read of the eventfd through which other threads end the loop's sleep."""
-
-    def __cinit__(self, LoopCore loop not None):
-        self.loop = loop
-        self.fd = -1
-        # Blocking: kernels before 5.19 answer EAGAIN to a read of an empty
-        # non-blocking one instead of waiting.
-        self.fd = os.eventfd(0, os.EFD_CLOEXEC)
-
-    cdef int prepare(self, io_uring_sqe *sqe) except -1:
-        io_uring_prep_read(sqe, self.fd, &self.counter, sizeof(self.counter), 0)
-        return 0
-
-    cdef int complete(self, int res, unsigned flags) except -1:
-        # ECANCELED unasked: the thread that submitted it has ended.
-        if (res >= 0 or res == -ECANCELED) and not self.loop._closed:
-            self.loop.ring.prepare(self)
-        return 0
-
-    def close(self):
-        if self.fd >= 0:
-            close(self.fd)
-            self.fd = -1
-
-    def __dealloc__(self):
-        # Of a loop whose __init__ failed, which is never closed.
-        if self.fd >= 0:
-            close(self.fd)
 
 
 cdef class Watcher(Operation):
@@ -254,7 +220,8 @@ cdef class LoopCore(HandleOwner):
             raise TypeError("when cannot be None")
         return self.add_timer(when, callback, args, context)
 
-    def add_timer(self, when, callback, tuple args, context):
+    cdef TimerHandle add_timer(
+            self, object when, object callback, tuple args, object context):
         cdef TimerHandle handle
         if self._closed:
             self._check_closed()
@@ -351,7 +318,9 @@ cdef class LoopCore(HandleOwner):
             self.todo -= 1
             self.run_one(PyObject_CallNoArgs(self.pop_ready))
         if self.ring is not None:
-            self.reap(ALL)
+            if (self.ring.closed or self.ring.is_forked()
+                    or io_uring_cq_ready(&self.ring.ring)):
+                self.reap(ALL)
             if self.watches_due:
                 self.watcher.look()
         while self.due:
@@ -376,6 +345,8 @@ cdef class LoopCore(HandleOwner):
             try:
                 timeout = self.timeout_ns()
                 if timeout != 0:
+                    if not self.wake.in_flight:
+                        self.ring.prepare(self.wake)
                     if self.poll.max_ns:
                         return self.poll_ring(timeout)
                     return self.ring.enter(True, timeout)
@@ -595,7 +566,7 @@ cdef class LoopCore(HandleOwner):
 
     def open_ring(self, options):
         """Make the ring, disabled: the thread that runs the loop enables it."""
-        wake = WakeOperation(self)
+        wake = WakeOperation()
         self.ring = Ring(disabled=True, **options)
         self.ring_options = options
         self.multishot = True
