@@ -12,7 +12,7 @@ PACKAGE = ROOT / "uring_loop"
 # A module may import the layers above its own, never a neighbour and nothing below.
 LAYERS = (
     ("_version", "_compat", "_uapi", "backend", "options", "statistics",
-     "threads"),
+     "threads", "later"),
     ("_ring", "_handles", "_backlog", "_address"),
     ("_poll",),
     ("_loop",),

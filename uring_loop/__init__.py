@@ -4,15 +4,13 @@ import importlib
 
 from uring_loop import _compat
 from uring_loop._version import __version__
-from uring_loop.guest import Guest
 from uring_loop.loop import Loop
-from uring_loop.policy import install
 from uring_loop.running import new_event_loop, run
-from uring_loop.statistics import Statistics
 
 # Imported when first asked for, each from its module (None: it is one): a program
 # without files or threads need not wait for them.
 _LATER = {
+    "Guest": "guest", "Statistics": "statistics", "install": "policy",
     "IOThread": "iothread", "IOThreadGroup": "iothread_group",
     "ShardedServer": "sharded_server", "Path": "path", "aligned_buffer": "files",
     "copyfile": "files", "open": "files", "read_bytes": "files", "read_text": "files",
@@ -24,7 +22,7 @@ __all__ = [
     "open", "read_bytes", "read_text", "run", "write_bytes", "write_text"]
 
 if _compat.HAS_POLICIES:
-    from uring_loop.policy import EventLoopPolicy
+    _LATER["EventLoopPolicy"] = "policy"
     __all__ += ["EventLoopPolicy"]
 
 
@@ -38,3 +36,7 @@ def __getattr__(name):
             "uring_loop.EventLoopPolicy exists up to Python 3.15, since asyncio has no "
             "policies any more: pass loop_factory=uring_loop.new_event_loop instead")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

@@ -1,7 +1,6 @@
 """The only place where the version of Python decides what is done."""
 
 import asyncio
-import inspect
 import sys
 import threading
 from asyncio import events, format_helpers, selector_events
@@ -70,6 +69,12 @@ else:
 SENDS_EMPTY_DATAGRAMS = sys.version_info >= (3, 13)
 DATAGRAM_HEADER_BYTES = 8 if SENDS_EMPTY_DATAGRAMS else 0
 
+def parameters(function):
+    """Their names. inspect.signature() takes longer than all the rest of this file."""
+    code = function.__code__
+    return code.co_varnames[:code.co_argcount + code.co_kwonlyargcount]
+
+
 def writable_types():
     """What write() asks for, in this Python's words: a patch release changed them."""
     write = selector_events._SelectorSocketTransport.write
@@ -84,11 +89,11 @@ ThreadSafeHandle = getattr(events, "_ThreadSafeHandle", None)
 
 # Where a file stands after sendfile() of nothing: at the offset asked for, or still
 # where it stood before some patch release of 3.13.
-SENDFILE_ALWAYS_SEEKS = "total_sent" not in inspect.signature(
-    asyncio.SelectorEventLoop._sock_sendfile_update_filepos).parameters
+SENDFILE_ALWAYS_SEEKS = "total_sent" not in parameters(
+    asyncio.SelectorEventLoop._sock_sendfile_update_filepos)
 
 # Hides a callback's arguments but in debug mode: came in a patch release of 3.12.
-if "debug" in inspect.signature(format_helpers._format_callback_source).parameters:
+if "debug" in parameters(format_helpers._format_callback_source):
     def format_callback(loop, callback, args):
         return format_helpers._format_callback_source(
             callback, args, debug=loop.get_debug())

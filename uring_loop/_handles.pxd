@@ -1,3 +1,10 @@
+cdef class HandleOwner:
+    cdef bint debug
+    # Does a subclass or a test want to hear of each timer that is cancelled?
+    cdef bint hears_of_cancelled
+    cdef public Py_ssize_t _timer_cancelled_count
+
+
 cdef class Handle:
     # Names that asyncio's tools and debug output read: docs/stdlib-hooks.md.
     cdef public object _callback
@@ -18,6 +25,7 @@ cdef class TimerHandle(Handle):
 
 
 cdef int run_handle(Handle handle) except -1
+cdef list without_cancelled(list heap)
 cdef int report_callback(Handle handle, callback, args, exc) except -1
 cdef int push_timer(list heap, TimerHandle handle) except -1
 cdef double when_at(list heap, Py_ssize_t i) except? -1

@@ -17,9 +17,14 @@ cdef extern from "Python.h":
     int PyContext_Enter(PyObject *context)
     int PyContext_Exit(PyObject *context)
     PyObject *PyObject_Call(PyObject *callback, PyObject *args, PyObject *kwargs)
+    PyObject *PyObject_CallNoArgs(PyObject *callback)
 
 
-@cython.freelist(256)
+cdef class HandleOwner:
+    """What handles know of their loop without asking it by name."""
+
+
+@cython.freelist(1024)
 cdef class Handle:
     """asyncio.Handle's attributes and methods, in C.
 
@@ -36,12 +41,7 @@ cdef class Handle:
 
     def cancel(self):
         if not self._cancelled:
-            self._cancelled = True
-            if self._loop.get_debug():
-                # What it was is gone from the handle when the log prints it.
-                self._repr = repr(self)
-            self._callback = None
-            self._args = None
+            cancel_handle(self)
 
     def cancelled(self):
         return self._cancelled
@@ -76,9 +76,14 @@ cdef class TimerHandle(Handle):
         return self._when
 
     def cancel(self):
-        if not self._cancelled:
-            self._loop._timer_handle_cancelled(self)
-        Handle.cancel(self)
+        cdef object loop = self._loop
+        if self._cancelled:
+            return
+        if isinstance(loop, HandleOwner) and not (<HandleOwner>loop).hears_of_cancelled:
+            (<HandleOwner>loop)._timer_cancelled_count += self._scheduled
+        else:
+            loop._timer_handle_cancelled(self)
+        cancel_handle(self)
 
     def _repr_info(self):
         return events.TimerHandle._repr_info(self)
@@ -115,6 +120,17 @@ cdef class TimerHandle(Handle):
         return NotImplemented
 
 
+cdef int cancel_handle(Handle handle) except -1:
+    cdef object loop = handle._loop
+    handle._cancelled = True
+    if (<HandleOwner>loop).debug if isinstance(loop, HandleOwner) else loop.get_debug():
+        # What it was is gone from the handle when the log prints it.
+        handle._repr = repr(handle)
+    handle._callback = None
+    handle._args = None
+    return 0
+
+
 cdef int run_handle(Handle handle) except -1:
     """Call it in its context; an exception goes to the loop's handler."""
     cdef PyObject *result = NULL
@@ -124,7 +140,10 @@ cdef int run_handle(Handle handle) except -1:
     # Pointers, not objects: Cython's try would save and restore the thread's
     # exception state round every callback.
     if PyContext_Enter(<PyObject *>context) == 0:
-        result = PyObject_Call(<PyObject *>callback, <PyObject *>args, NULL)
+        if args:
+            result = PyObject_Call(<PyObject *>callback, <PyObject *>args, NULL)
+        else:
+            result = PyObject_CallNoArgs(<PyObject *>callback)
         if PyContext_Exit(<PyObject *>context) < 0:
             Py_XDECREF(result)
             result = NULL
@@ -178,6 +197,7 @@ cdef int sift_down(list heap, Py_ssize_t start, Py_ssize_t at) except -1:
     """Move the item at `at` towards the root until its parent is not later."""
     cdef object item = <object>PyList_GET_ITEM(heap, at)
     cdef double when = when_at(heap, at)
+    cdef Py_ssize_t before = at
     cdef Py_ssize_t parent
     while at > start:
         parent = (at - 1) >> 1
@@ -185,7 +205,8 @@ cdef int sift_down(list heap, Py_ssize_t start, Py_ssize_t at) except -1:
             break
         heap[at] = <object>PyList_GET_ITEM(heap, parent)
         at = parent
-    heap[at] = item
+    if at != before:
+        heap[at] = item
     return 0
 
 
@@ -224,6 +245,20 @@ cdef object pop_timer(list heap):
     else:
         first._scheduled = False
     return first
+
+
+cdef list without_cancelled(list heap):
+    """The timers that are left, in the order of the list; the others are scheduled no
+    more."""
+    cdef list kept = []
+    for handle in heap:
+        if not is_cancelled(handle):
+            kept.append(handle)
+        elif isinstance(handle, TimerHandle):
+            (<TimerHandle>handle)._scheduled = False
+        else:
+            handle._scheduled = False
+    return kept
 
 
 cdef bint is_cancelled(handle) except -1:

@@ -1,22 +1,15 @@
-from uring_loop._handles cimport Handle
-from uring_loop._poll cimport AdaptivePoll
+from uring_loop._handles cimport Handle, HandleOwner, TimerHandle
+from uring_loop._poll cimport AdaptivePoll, WakeOperation
 from uring_loop._ring cimport BufferPool, Operation, Ring
-from uring_loop._uapi cimport io_uring_sqe
 
-from libc.stdint cimport int64_t, uint64_t
-
-
-cdef class WakeOperation(Operation):
-    cdef LoopCore loop
-    cdef int fd
-    cdef uint64_t counter
+from libc.stdint cimport int64_t
 
 
 cdef class Watcher(Operation):
     cdef int look(self) except -1
 
 
-cdef class LoopCore:
+cdef class LoopCore(HandleOwner):
     # What the kernel side of a loop consists of; None on the selector backend.
     cdef readonly Ring ring
     # Receive buffers for streams, and for datagrams; None until one is needed.
@@ -46,7 +39,6 @@ cdef class LoopCore:
     cdef AdaptivePoll poll
     # What a foreign main loop watches while it runs this one, else -1: see _guest.pyx.
     cdef int host_fd
-    cdef bint debug
     cdef bint other_clock
     cdef object debug_as_given
     cdef unsigned long step_number
@@ -58,15 +50,16 @@ cdef class LoopCore:
     cdef public object _current_handle
     cdef public object _task_factory
     cdef public double _clock_resolution
-    cdef public Py_ssize_t _timer_cancelled_count
     cdef object __weakref__
 
     cdef Handle soon(self, object callback, tuple args, object context)
+    cdef TimerHandle add_timer(
+        self, object when, object callback, tuple args, object context)
     cdef int step(self) except -1
     cdef int wait_on_ring(self) except -1
     cdef int poll_ring(self, int64_t timeout) except -1
     cdef int wait_on_selector(self) except -1
-    cdef int look_for_clock(self) except -1
+    cdef int look_for_others(self) except -1
     cdef double now(self) except? -1
     cdef int64_t timeout_ns(self) except -2
     cdef int sweep_timers(self) except -1

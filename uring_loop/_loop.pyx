@@ -14,7 +14,6 @@ KeyboardInterrupt and SystemExit leave the iteration; what had not run yet stays
 queued for the next run.
 """
 
-cimport cython
 from cpython.float cimport PyFloat_CheckExact
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
@@ -30,28 +29,23 @@ from heapq import heapify
 
 from uring_loop._compat import ThreadSafeHandle
 from uring_loop._handles cimport (
-    Handle, TimerHandle, is_cancelled, pop_timer, push_timer, run_handle, when_at)
-from uring_loop._poll cimport AdaptivePoll, now_ns
+    Handle, HandleOwner, TimerHandle, is_cancelled, pop_timer, push_timer, run_handle,
+    when_at, without_cancelled)
+from uring_loop._poll cimport AdaptivePoll, WakeOperation, now_ns
 from uring_loop._ring cimport BufferPool, Operation, Ring
-from uring_loop._uapi cimport ECANCELED, io_uring_prep_read, io_uring_sqe
-from uring_loop.statistics import Statistics
+from uring_loop._uapi cimport ECANCELED, io_uring_cq_ready
 
 cdef extern from "Python.h":
     object PyContext_CopyCurrent()
     void PyErr_CheckSignals() except *
+    # Called by name: Cython would look at what is called, each time.
+    object PyObject_CallNoArgs(object callback)
+    object PyObject_CallOneArg(object callback, object argument)
     int PyObject_GenericSetAttr(
         PyObject *self, PyObject *name, PyObject *value) except -1
 
-cdef extern from "<time.h>" nogil:
-    struct timespec:
-        long long tv_sec
-        long tv_nsec
-    int clock_gettime(int clock, timespec *ts)
-    int CLOCK_MONOTONIC
-
 cdef extern from "<unistd.h>" nogil:
     ssize_t write(int fd, const void *buf, size_t count)
-    int close(int fd)
 
 # Kept: whoever puts our loop into asyncio's place must not make it its own parent.
 StockLoop = asyncio.SelectorEventLoop
@@ -68,11 +62,9 @@ cdef unsigned ALL = 0xFFFFFFFF
 
 
 cdef inline double monotonic() noexcept nogil:
-    # Cannot fail: the clock exists on every Linux. The same division as in
-    # CPython, so that the numbers are those of time.monotonic().
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return <double>(now.tv_sec * 1_000_000_000 + now.tv_nsec) / 1e9
+    # Arithmetic: cannot fail. The same division as in CPython, so that the numbers are
+    # those of time.monotonic().
+    return <double>now_ns() / 1e9
 
 
 cdef enum:
@@ -83,38 +75,6 @@ cdef enum:
     MESSAGES_MOST = 256
 
 
-@cython.final
-cdef class WakeOperation(Operation):
-    """A read of the eventfd through which other threads end the loop's sleep."""
-
-    def __cinit__(self, LoopCore loop not None):
-        self.loop = loop
-        self.fd = -1
-        # Blocking: kernels before 5.19 answer EAGAIN to a read of an empty
-        # non-blocking one instead of waiting.
-        self.fd = os.eventfd(0, os.EFD_CLOEXEC)
-
-    cdef int prepare(self, io_uring_sqe *sqe) except -1:
-        io_uring_prep_read(sqe, self.fd, &self.counter, sizeof(self.counter), 0)
-        return 0
-
-    cdef int complete(self, int res, unsigned flags) except -1:
-        # ECANCELED unasked: the thread that submitted it has ended.
-        if (res >= 0 or res == -ECANCELED) and not self.loop._closed:
-            self.loop.ring.prepare(self)
-        return 0
-
-    def close(self):
-        if self.fd >= 0:
-            close(self.fd)
-            self.fd = -1
-
-    def __dealloc__(self):
-        # Of a loop whose __init__ failed, which is never closed.
-        if self.fd >= 0:
-            close(self.fd)
-
-
 cdef class Watcher(Operation):
     """Who looks for descriptors that are ready, when its operation says that some are.
     """
@@ -123,7 +83,7 @@ cdef class Watcher(Operation):
         raise NotImplementedError
 
 
-cdef class LoopCore:
+cdef class LoopCore(HandleOwner):
     """The hot part of a loop; asyncio's SelectorEventLoop stands behind it."""
 
     def __cinit__(self, *args, **kwargs):
@@ -134,6 +94,7 @@ cdef class LoopCore:
         self.timers = []
         self.poll = AdaptivePoll()
         self.host_fd = -1
+        self.look_for_others()
 
     def __dealloc__(self):
         PyMem_Free(self.bulk_buffer)
@@ -199,7 +160,7 @@ cdef class LoopCore:
         handle._context = PyContext_CopyCurrent() if context is None else context
         if self.debug:
             handle._source_traceback = format_helpers.extract_stack()
-        self.push_ready(handle)
+        PyObject_CallOneArg(self.push_ready, handle)
         # A signal handler in the middle of a spin, or the host of a guest loop.
         if self.idle != AWAKE:
             self._write_to_self()
@@ -250,14 +211,17 @@ cdef class LoopCore:
     def call_later(self, delay, callback, *args, context=None):
         if delay is None:
             raise TypeError("delay must not be None")
-        return self.add_timer(self.time() + delay, callback, args, context)
+        # While the loop runs it knows whose clock it is: see look_for_others().
+        cdef double now = self.time() if self._thread_id is None else self.now()
+        return self.add_timer(now + delay, callback, args, context)
 
     def call_at(self, when, callback, *args, context=None):
         if when is None:
             raise TypeError("when cannot be None")
         return self.add_timer(when, callback, args, context)
 
-    def add_timer(self, when, callback, tuple args, context):
+    cdef TimerHandle add_timer(
+            self, object when, object callback, tuple args, object context):
         cdef TimerHandle handle
         if self._closed:
             self._check_closed()
@@ -326,7 +290,7 @@ cdef class LoopCore:
                 self.flush_ring()
 
     cdef int begin_run(self) except -1:
-        self.look_for_clock()
+        self.look_for_others()
         self.poll.look_at_cpus()
         if self.ring is not None:
             self.bind_to_thread()
@@ -352,9 +316,11 @@ cdef class LoopCore:
         self.todo = len(self.ready)
         while self.todo and self.ready:
             self.todo -= 1
-            self.run_one(self.pop_ready())
+            self.run_one(PyObject_CallNoArgs(self.pop_ready))
         if self.ring is not None:
-            self.reap(ALL)
+            if (self.ring.closed or self.ring.is_forked()
+                    or io_uring_cq_ready(&self.ring.ring)):
+                self.reap(ALL)
             if self.watches_due:
                 self.watcher.look()
         while self.due:
@@ -379,6 +345,8 @@ cdef class LoopCore:
             try:
                 timeout = self.timeout_ns()
                 if timeout != 0:
+                    if not self.wake.in_flight:
+                        self.ring.prepare(self.wake)
                     if self.poll.max_ns:
                         return self.poll_ring(timeout)
                     return self.ring.enter(True, timeout)
@@ -425,21 +393,24 @@ cdef class LoopCore:
         self._process_events(reported)
         return 0
 
-    cdef int look_for_clock(self) except -1:
-        """A subclass or a test may bring another clock."""
+    cdef int look_for_others(self) except -1:
+        """A subclass or a test may bring another clock, or hear of cancelled timers."""
         self.other_clock = getattr(self.time, "__func__", None) is not OWN_TIME
+        self.hears_of_cancelled = getattr(
+            self._timer_handle_cancelled, "__func__", None) is not OWN_CANCELLED
         return 0
 
     def __setattr__(self, name, value):
         PyObject_GenericSetAttr(
             <PyObject *>self, <PyObject *>name, <PyObject *>value)
-        if name == "time":
-            self.look_for_clock()
+        if name in ("time", "_timer_handle_cancelled"):
+            self.look_for_others()
 
     def __delattr__(self, name):
         PyObject_GenericSetAttr(<PyObject *>self, <PyObject *>name, NULL)
-        if name == "time":
-            self.look_for_clock()
+        if name in ("time", "_timer_handle_cancelled"):
+            self.look_for_others()
+
     def set_poll(self, *, max_ns=0, grow=0, shrink=0):
         """Spin before sleeping, for up to `max_ns` nanoseconds; 0 turns it off.
 
@@ -459,6 +430,7 @@ cdef class LoopCore:
 
     def statistics(self):
         """A `Statistics`: what the loop has done so far, and how things stand now."""
+        from uring_loop.statistics import Statistics
         cdef Ring ring = self.ring
         cdef BufferPool pool = self.pool
         return Statistics(
@@ -495,12 +467,7 @@ cdef class LoopCore:
         cdef Py_ssize_t count = len(self.timers)
         if (count > FEW_TIMERS
                 and self._timer_cancelled_count > CANCELLED_FRACTION * count):
-            kept = []
-            for handle in self.timers:
-                if is_cancelled(handle):
-                    handle._scheduled = False
-                else:
-                    kept.append(handle)
+            kept = without_cancelled(self.timers)
             heapify(kept)
             self.timers = kept
             self._timer_cancelled_count = 0
@@ -599,7 +566,7 @@ cdef class LoopCore:
 
     def open_ring(self, options):
         """Make the ring, disabled: the thread that runs the loop enables it."""
-        wake = WakeOperation(self)
+        wake = WakeOperation()
         self.ring = Ring(disabled=True, **options)
         self.ring_options = options
         self.multishot = True
@@ -698,3 +665,4 @@ cdef class LoopCore:
 
 
 OWN_TIME = LoopCore.__dict__["time"]
+OWN_CANCELLED = LoopCore.__dict__["_timer_handle_cancelled"]

@@ -1,6 +1,6 @@
-from uring_loop._ring cimport Ring
+from uring_loop._ring cimport Operation, Ring
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 
 cdef class AdaptivePoll:
@@ -19,6 +19,11 @@ cdef class AdaptivePoll:
     cdef bint wanted(self) except -1
     cdef bint spin(self, Ring ring, const volatile int *word, int value,
                    int64_t limit_ns) except -1
+
+
+cdef class WakeOperation(Operation):
+    cdef int fd
+    cdef uint64_t counter
 
 
 cdef int64_t now_ns() noexcept nogil

@@ -1,9 +1,10 @@
-"""Adaptive busy polling: how long to look at the ring in user space before sleeping.
+"""A loop's sleep: how long to look at the ring before it, and how a thread ends it.
 
-Sleeping in the kernel and waking up costs more than many a wait takes. A spin before
-the sleep saves that if something comes soon, and wastes the processor if not, so its
-length adapts to how long the last waits were. Names, algorithm and defaults are those
-of QEMU's AioContext (poll-max-ns, poll-grow, poll-shrink).
+Adaptive busy polling looks in user space. Sleeping in the kernel and waking up costs
+more than many a wait takes. A spin before the sleep saves that if something comes soon,
+and wastes the processor if not, so its length adapts to how long the last waits were.
+Names, algorithm and defaults are those of QEMU's AioContext (poll-max-ns, poll-grow,
+poll-shrink).
 """
 
 cimport cython
@@ -12,8 +13,11 @@ from libc.stdint cimport int64_t
 
 import os
 
-from uring_loop._ring cimport Ring
-from uring_loop._uapi cimport io_uring
+from uring_loop._ring cimport Operation, Ring
+from uring_loop._uapi cimport io_uring, io_uring_prep_read, io_uring_sqe
+
+cdef extern from "<unistd.h>" nogil:
+    int close(int fd)
 
 cdef extern from "uring_spin.h" nogil:
     int64_t uring_now_ns()
@@ -103,6 +107,35 @@ cdef class AdaptivePoll:
             # A longer one would have been; in this form it cannot overflow.
             self.ns = self.max_ns if self.ns > self.max_ns // grow else self.ns * grow
         return 0
+
+
+@cython.final
+cdef class WakeOperation(Operation):
+    """A read of the eventfd through which other threads end the loop's sleep."""
+
+    def __cinit__(self):
+        self.fd = -1
+        # Blocking: kernels before 5.19 answer EAGAIN to a read of an empty
+        # non-blocking one instead of waiting.
+        self.fd = os.eventfd(0, os.EFD_CLOEXEC)
+
+    cdef int prepare(self, io_uring_sqe *sqe) except -1:
+        io_uring_prep_read(sqe, self.fd, &self.counter, sizeof(self.counter), 0)
+        return 0
+
+    cdef int complete(self, int res, unsigned flags) except -1:
+        # Prepared again before the next sleep: nobody writes while the loop is awake.
+        return 0
+
+    def close(self):
+        if self.fd >= 0:
+            close(self.fd)
+            self.fd = -1
+
+    def __dealloc__(self):
+        # Of a loop whose __init__ failed, which is never closed.
+        if self.fd >= 0:
+            close(self.fd)
 
 
 def check_poll(max_ns, grow, shrink):

@@ -34,4 +34,5 @@ cdef class WatchSet(Watcher):
     cdef int make_room(self) except -1
     cdef int call_one(self) except -1
     cdef int call_all(self, int count) except -1
-    cdef Handle ready_handle(self, int place, bint writing)
+    cdef Watch reported_watch(self, int place)
+    cdef Handle ready_handle(self, Watch watch, int place, bint writing)

@@ -204,8 +204,9 @@ cdef class WatchSet(Watcher):
         return self.call_all(count)
 
     cdef int call_one(self) except -1:
-        cdef Handle reader = self.ready_handle(0, False)
-        cdef Handle writer = self.ready_handle(0, True)
+        cdef Watch watch = self.reported_watch(0)
+        cdef Handle reader = self.ready_handle(watch, 0, False)
+        cdef Handle writer = self.ready_handle(watch, 0, True)
         if reader is not None:
             self.loop.run_one(reader)
         if writer is not None:
@@ -215,20 +216,24 @@ cdef class WatchSet(Watcher):
     cdef int call_all(self, int count) except -1:
         """Find out all, then call, since callbacks add and remove others."""
         cdef list handles = []
+        cdef Watch watch
         cdef int i
         for i in range(count):
-            handles.append(self.ready_handle(i, False))
-            handles.append(self.ready_handle(i, True))
+            watch = self.reported_watch(i)
+            handles.append(self.ready_handle(watch, i, False))
+            handles.append(self.ready_handle(watch, i, True))
         for handle in handles:
             if handle is not None:
                 self.loop.run_one(handle)
         return 0
 
-    cdef Handle ready_handle(self, int place, bint writing):
+    cdef Watch reported_watch(self, int place):
+        return self.watches.get(self.reported[place].data.fd)
+
+    cdef Handle ready_handle(self, Watch watch, int place, bint writing):
         """Whom to call for the event in this place, as asyncio's _process_events finds
         it: an error or a hang-up concerns both, and the reader comes first."""
         cdef unsigned others = EPOLLIN if writing else EPOLLOUT
-        cdef Watch watch = self.watches.get(self.reported[place].data.fd)
         cdef Handle handle
         if watch is None or not self.reported[place].events & ~others:
             return None

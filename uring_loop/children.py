@@ -83,9 +83,3 @@ def status_of_stranger(pid):
         "child process pid %d exit status already read: "
         " will report returncode %d", pid, UNKNOWN_STATUS)
     return UNKNOWN_STATUS
-
-
-def forget(loop):
-    """Close the pidfds of processes that outlive a closed loop."""
-    while loop._pidfds:
-        os.close(loop._pidfds.pop())

@@ -1,4 +1,8 @@
-"""class Loop: the compiled core in front, asyncio's own Unix loop behind it."""
+"""class Loop: the compiled core in front, asyncio's own Unix loop behind it.
+
+What a loop can do without is imported where it is first needed: a program without pipes
+or datagrams does not wait for theirs when it starts.
+"""
 
 import asyncio
 import os
@@ -7,16 +11,9 @@ import signal
 import threading
 from asyncio import constants
 
-from uring_loop import (
-    _compat, _sockops, _watch, backend as backends, children, names)
-from uring_loop._accept import AcceptOperation
-from uring_loop._datagram import DatagramTransport
+from uring_loop import _compat, _watch, backend as backends
 from uring_loop._loop import LoopCore
-from uring_loop._pipe import ReadPipeTransport, WritePipeTransport
-from uring_loop._stream import StreamTransport
-from uring_loop._tls import SSLProtocol
-from uring_loop.fallback import SelectorStreamTransport, does_more
-from uring_loop.guest import Guest
+from uring_loop.later import Later
 from uring_loop.options import check_options
 
 
@@ -137,6 +134,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
 
     def guest(self, **options):
         """A Guest: lets a foreign main loop run this one. Options are Guest's."""
+        from uring_loop.guest import Guest
         return Guest(self, **options)
 
     def close(self):
@@ -146,7 +144,9 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
             super().close()
             return
         super().close()
-        children.forget(self)
+        # Processes that outlive the loop.
+        while self._pidfds:
+            os.close(self._pidfds.pop())
         if self.ring is not None:
             self.close_ring()
         # Their sockets end here if nobody else has them, and free their ports.
@@ -154,20 +154,21 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
 
     # ---- without a thread where nobody need be asked
 
-    getaddrinfo = names.getaddrinfo
-    getnameinfo = names.getnameinfo
+    getaddrinfo = Later("names")
+    getnameinfo = Later("names")
 
     # ---- a user's own sockets, on the ring
 
-    sock_recv = _sockops.sock_recv
-    sock_recv_into = _sockops.sock_recv_into
-    sock_recvfrom = _sockops.sock_recvfrom
-    sock_recvfrom_into = _sockops.sock_recvfrom_into
-    sock_sendall = _sockops.sock_sendall
-    sock_sendto = _sockops.sock_sendto
-    sock_connect = _sockops.sock_connect
-    sock_accept = _sockops.sock_accept
-    _sock_sendfile_native = _sockops._sock_sendfile_native
+    sock_recv = Later("_sockops")
+    sock_recv_into = Later("_sockops")
+    sock_recvfrom = Later("_sockops")
+    sock_recvfrom_into = Later("_sockops")
+    sock_sendall = Later("_sockops")
+    sock_sendto = Later("_sockops")
+    sock_connect = Later("_sockops")
+    sock_accept = Later("_sockops")
+    _sock_sendfile_native = Later("_sockops")
+
     # ---- watches of descriptors
 
     _add_reader = _watch._add_reader
@@ -179,6 +180,8 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
 
     def _make_socket_transport(self, sock, protocol, waiter=None, *, extra=None,
                                server=None):
+        from uring_loop._stream import StreamTransport
+        from uring_loop.fallback import SelectorStreamTransport, does_more
         _compat.refuse_second_transport(self, sock)
         kind = StreamTransport
         if self.ring is None or does_more(sock):
@@ -187,6 +190,8 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
 
     def _make_datagram_transport(self, sock, protocol, address=None, waiter=None,
                                  extra=None):
+        from uring_loop._datagram import DatagramTransport
+        from uring_loop.fallback import does_more
         if self.ring is None or does_more(sock):
             return super()._make_datagram_transport(
                 sock, protocol, address, waiter, extra)
@@ -199,6 +204,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
             ssl_handshake_timeout=constants.SSL_HANDSHAKE_TIMEOUT,
             ssl_shutdown_timeout=constants.SSL_SHUTDOWN_TIMEOUT):
         """The stdlib's, but for what stands above and below."""
+        from uring_loop._tls import SSLProtocol
         ssl_protocol = SSLProtocol(
             self, protocol, sslcontext, waiter, server_side, server_hostname,
             ssl_handshake_timeout=ssl_handshake_timeout,
@@ -207,12 +213,15 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         return ssl_protocol._app_transport
 
     def _make_read_pipe_transport(self, pipe, protocol, waiter=None, extra=None):
+        from uring_loop._pipe import ReadPipeTransport
         return ReadPipeTransport(self, pipe, protocol, waiter, extra)
 
     def _make_write_pipe_transport(self, pipe, protocol, waiter=None, extra=None):
+        from uring_loop._pipe import WritePipeTransport
         return WritePipeTransport(self, pipe, protocol, waiter, extra)
 
     async def _make_subprocess_transport(self, *args, **kwargs):
+        from uring_loop import children
         if children.are_ours_to_watch():
             return await children.start(self, *args, **kwargs)
         return await super()._make_subprocess_transport(*args, **kwargs)
@@ -228,6 +237,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         if self.ring is None or not self.multishot:
             super()._start_serving(protocol_factory, sock, server=server, **serving)
             return
+        from uring_loop._accept import AcceptOperation
         listener = AcceptOperation(self, sock, protocol_factory, server, serving)
         self._listeners[sock] = listener
         listener.start()

@@ -111,7 +111,8 @@ def test_our_loop_has_every_field(ours):
 def overrides(ours):
     """(name, our function, the stdlib's) for everything that we put in front."""
     for cls in ours.__mro__[: ours.__mro__.index(asyncio.SelectorEventLoop)]:
-        for name, function in vars(cls).items():
+        for name in list(vars(cls)):
+            function = getattr(cls, name)
             theirs = getattr(asyncio.SelectorEventLoop, name, None)
             if inspect.isfunction(theirs) and name not in ("__init__", "__new__"):
                 yield name, function, theirs

@@ -1,9 +1,10 @@
 """call_soon and call_soon_threadsafe: order, contexts, arguments, closed loops."""
 
 import contextvars
+import queue
 import threading
 
-from .framework import parity, promise
+from .framework import parity, promise, ring_promise
 
 VAR = contextvars.ContextVar("VAR", default="unset")
 
@@ -214,3 +215,29 @@ def test_many_wakeups_from_many_threads_all_arrive(loop, trace):
     for thread_number in range(threads_count):
         mine = [number for owner, number in arrived if owner == thread_number]
         assert mine == list(range(calls_count))
+
+
+@ring_promise
+def test_a_wake_up_costs_one_call_of_the_ring(loop, trace):
+    rounds_count = 200
+    asked = queue.SimpleQueue()
+
+    def answer():
+        while (future := asked.get()) is not None:
+            loop.call_soon_threadsafe(future.set_result, None)
+
+    async def rounds():
+        before = loop.statistics().enters
+        for _ in range(rounds_count):
+            future = loop.create_future()
+            asked.put(future)
+            await future
+        return loop.statistics().enters - before
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    enters_count = loop.run_until_complete(rounds())
+    asked.put(None)
+    thread.join()
+    # Fewer if an answer came while the loop was awake.
+    assert enters_count <= rounds_count

@@ -188,3 +188,56 @@ def test_a_handle_refuses_unknown_attributes(loop, trace):
     handle = loop.call_soon(plain)
     trace.call_class("set", setattr, handle, "colour", "red")
     trace.call_class("get", getattr, handle, "colour")
+
+
+class Kept:
+    def __call__(self, *args):
+        """A callback that can be referenced weakly."""
+
+
+@parity
+def test_handles_that_are_kept_stay_what_they_were(loop, trace):
+    """Many at once, so that some are made in the memory of others."""
+    kept = {}
+    for turn in range(3):
+        for number in range(3000):
+            handle = loop.call_soon(plain, turn, number)
+            timer = loop.call_later(1000, plain, turn, number)
+            timer.cancel()
+            if number % 700 == 0:
+                kept[turn, number] = handle, timer
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+    trace("kept", [
+        (place, handle._args, handle.cancelled(), timer._args, timer.cancelled())
+        for place, (handle, timer) in kept.items()])
+
+
+@parity
+def test_what_a_handle_held_ends_when_it_has_run(loop, trace):
+    """Also in memory that a new handle gets: nothing comes back, nothing stays."""
+    for _ in range(2):
+        callbacks = [Kept() for _ in range(2000)]
+        references = [weakref.ref(callback) for callback in callbacks]
+        counts = sys.getrefcount(callbacks[0])
+        for callback in callbacks:
+            loop.call_soon(callback, callback)
+            loop.call_later(1000, callback, callback).cancel()
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        trace("references", sys.getrefcount(callbacks[0]) - counts)
+        del callbacks, callback
+        trace("alive", sum(reference() is not None for reference in references))
+
+
+@parity
+def test_a_handle_in_a_cycle_is_collected(loop, trace):
+    callbacks = [Kept() for _ in range(10)]
+    references = [weakref.ref(callback) for callback in callbacks]
+    for callback in callbacks:
+        callback.handle = loop.call_soon(callback, callback)
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    del callbacks, callback
+    gc.collect()
+    trace("alive", sum(reference() is not None for reference in references))

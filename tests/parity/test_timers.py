@@ -249,3 +249,62 @@ def test_handles_tell_when(loop, trace):
     before = loop.time()
     assert before <= loop.call_later(0, print).when() <= loop.time()
     assert loop.call_later(5, print).when() >= before + 5
+
+
+@parity
+def test_a_loop_that_overrides_it_hears_of_each_cancelled_timer(loop, trace):
+    class Hearing(type(loop)):
+        def _timer_handle_cancelled(self, handle):
+            trace("told of", handle._args, handle.cancelled())
+            super()._timer_handle_cancelled(handle)
+
+    hearing = Hearing()
+    try:
+        for number in range(2):
+            hearing.call_later(FAR_SECONDS, trace, number).cancel()
+        trace("count", hearing._timer_cancelled_count)
+        hearing.call_soon(hearing.stop)
+        hearing.run_forever()
+        trace("swept", hearing._timer_cancelled_count, len(hearing._scheduled))
+    finally:
+        hearing.close()
+
+
+@parity
+def test_a_patch_hears_of_each_cancelled_timer(loop, trace):
+    with unittest.mock.patch.object(loop, "_timer_handle_cancelled") as heard:
+        handle = loop.call_later(FAR_SECONDS, trace, "never")
+        handle.cancel()
+        handle.cancel()
+        trace("told", heard.call_args_list == [unittest.mock.call(handle)])
+    trace("count", loop._timer_cancelled_count)
+    loop.call_later(FAR_SECONDS, trace, "never").cancel()
+    trace("count", loop._timer_cancelled_count)
+
+
+@parity
+def test_a_timer_cancelled_after_it_left_the_heap_is_not_counted(loop, trace):
+    handles = []
+    when = loop.time() + 0.001
+    handles.append(loop.call_at(when, lambda: handles[1].cancel()))
+    handles.append(loop.call_at(when, trace, "never"))
+    run_until_stopped(loop, 0.01)
+    handles[0].cancel()
+    trace("count", loop._timer_cancelled_count)
+
+
+@parity
+def test_a_class_whose_clock_is_patched_between_runs(loop, trace):
+    with unittest.mock.patch.object(type(loop), "time", lambda self: 1000.0):
+        trace("when", loop.call_later(5, trace).when())
+
+
+@parity
+def test_delays_are_numbers_of_any_kind(loop, trace):
+    start = loop.time()
+    for delay in (1, True, 1.5, fractions.Fraction(1, 2), 10**20):
+        handle = loop.call_later(delay, trace)
+        trace(repr(delay), type(handle.when()).__name__, handle.when() >= start + delay)
+        handle.cancel()
+    trace.call("text", loop.call_later, "1", trace)
+    trace.call("too large", loop.call_later, 10**400, trace)
