@@ -13,7 +13,7 @@ PACKAGE = ROOT / "uring_loop"
 LAYERS = (
     ("_version", "_compat", "_uapi", "backend", "options", "statistics",
      "threads", "later"),
-    ("_ring", "_handles", "_backlog", "_address"),
+    ("_ring", "_handles", "_backlog", "_address", "_cork"),
     ("_poll",),
     ("_loop",),
     ("_transport", "_tls"),

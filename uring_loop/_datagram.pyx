@@ -255,6 +255,8 @@ cdef class DatagramTransport(Transport):
                 logger.warning("socket.send() raised exception.")
             self.conn_lost += 1
             return
+        if self.loop.corked is not None:
+            self.loop.corked.uncork()
         if self.backlog or not self.send_now(data, addr):
             self.keep(bytes(data), addr)
 

@@ -1,3 +1,4 @@
+from uring_loop._cork cimport Writer
 from uring_loop._handles cimport Handle, HandleOwner, TimerHandle
 from uring_loop._poll cimport AdaptivePoll, WakeOperation
 from uring_loop._ring cimport BufferPool, Operation, Ring
@@ -23,6 +24,9 @@ cdef class LoopCore(HandleOwner):
     # Who knows of watched descriptors, and whether to ask in this iteration.
     cdef Watcher watcher
     cdef bint watches_due
+    # Who holds back what a callback has written, and since when: see _cork.pyx.
+    cdef Writer corked
+    cdef int64_t corked_ns
     # May receives and accepts be multishot here? Off where the kernel said EINVAL.
     cdef public bint multishot
 

@@ -273,10 +273,15 @@ cdef class LoopCore(HandleOwner):
         """Iterate until stop(); the thread that calls this owns the ring."""
         cdef Py_ssize_t left
         self.begin_run()
-        while True:
-            self.step()
-            if self._stopping:
-                break
+        try:
+            while True:
+                self.step()
+                if self._stopping:
+                    break
+        finally:
+            # Ctrl-C may have left a callback between two writes.
+            if self.corked is not None:
+                self.corked.uncork()
         # What was asked of the kernel last, such as the end of a watch, happens
         # now and not when the loop runs again.
         if self.ring is not None:
@@ -488,11 +493,15 @@ cdef class LoopCore(HandleOwner):
         if isinstance(handle, Handle):
             if (<Handle>handle)._cancelled:
                 return 0
-            if not self.debug:
-                return run_handle(<Handle>handle)
-        elif handle._cancelled:
-            return 0
-        return self.run_slowly(handle)
+            if self.debug:
+                self.run_slowly(handle)
+            else:
+                run_handle(<Handle>handle)
+        elif not handle._cancelled:
+            self.run_slowly(handle)
+        if self.corked is not None:
+            self.corked.uncork()
+        return 0
 
     cdef int run_slowly(self, handle) except -1:
         """As asyncio in debug mode: say who took long."""
@@ -519,6 +528,8 @@ cdef class LoopCore(HandleOwner):
                     self.reap_slowly(limit)
                 else:
                     self.ring.reap(limit)
+                if self.corked is not None:
+                    self.corked.uncork()
                 return 0
             except (SystemExit, KeyboardInterrupt):
                 raise

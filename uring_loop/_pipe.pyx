@@ -33,7 +33,11 @@ class ReadPipeTransport(unix_events._UnixReadPipeTransport):
 class WritePipeTransport(unix_events._UnixWritePipeTransport):
 
     def write(self, data):
+        cdef LoopCore loop = self._loop
         cdef ssize_t count
+        # A transport that has ended has no loop.
+        if loop is not None and loop.corked is not None:
+            loop.corked.uncork()
         if (not PyBytes_CheckExact(data) or PyBytes_GET_SIZE(data) == 0
                 or self._conn_lost or self._closing or self._buffer):
             super().write(data)

@@ -41,6 +41,7 @@ cdef class StreamTransport(Transport):
     cdef bint may_write(self, data) except -1
     cdef int write_memory(self, bytes owner, const char *data,
                           Py_ssize_t size) except -1
+    cdef int hold_back(self, bytes data) except -1
     cdef Py_ssize_t send_now(self, const char *data, Py_ssize_t size) except -2
     cdef int send_backlog(self) except -1
     cdef int backlog_sent(self) except -1

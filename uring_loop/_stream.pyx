@@ -12,7 +12,8 @@ bulk    A connection that fills whole pool buffers would fill many cold ones. It
 Writing tries send(2) at once: the result is known, back-pressure is simple, and no
 memory of a Python object is ever in the kernel's hands. What the socket does not take
 waits for one poll for POLLOUT, then goes out gathered with sendmsg(2). With
-DEFER_TASKRUN such direct calls cost nothing extra beside a ring.
+DEFER_TASKRUN such direct calls cost nothing extra beside a ring. Connections that write
+piecemeal have the pieces of one callback gathered: see _cork.pyx.
 """
 
 cimport cython
@@ -32,7 +33,9 @@ from asyncio import constants, protocols, selector_events
 
 from uring_loop._backlog cimport Backlog, send_bytes
 from uring_loop._compat import join_lines, writable_types
+from uring_loop._cork cimport CORK_BYTES
 from uring_loop._loop cimport BULK_BYTES, LoopCore
+from uring_loop._poll cimport now_ns
 from uring_loop._ring cimport BufferPool, Operation, os_error
 from uring_loop._tls cimport SSLCore
 from uring_loop._transport cimport ReadPoll, Transport, WritePoll, get_writable
@@ -44,6 +47,7 @@ cdef extern from "Python.h":
     int PyContext_Enter(PyObject *context) except -1
     # Its failure would mean that the context is not the one entered: impossible.
     int PyContext_Exit(PyObject *context)
+    object PyContext_CopyCurrent()
     PyObject *PyObject_CallMethodOneArg(
         PyObject *self, PyObject *name, PyObject *arg)
 
@@ -229,6 +233,8 @@ cdef class StreamTransport(Transport):
         if result == NULL:
             return self.protocol_failed("data_received")
         Py_XDECREF(result)
+        if self.loop.corked is not None:
+            self.loop.corked.uncork()
         return 0
 
     cdef int fill_buffer(self, const char *data, Py_ssize_t size) except -1:
@@ -254,6 +260,8 @@ cdef class StreamTransport(Transport):
                     self.tell_updated(NULL, room)
         finally:
             PyContext_Exit(<PyObject *>context)
+        if self.loop.corked is not None:
+            self.loop.corked.uncork()
         return 0
 
     cdef int put_back(self, bytes data) except -1:
@@ -461,7 +469,13 @@ cdef class StreamTransport(Transport):
         cdef Py_ssize_t sent = 0
         if size == 0:
             return 0
+        if self.loop.corked is not None and self.loop.corked is not self:
+            # Elsewhere, what was written first is sent first, too.
+            self.loop.corked.uncork()
         if self.backlog is None:
+            if (self.writes_piecemeal(self.loop.step_number) and size < CORK_BYTES):
+                return self.hold_back(
+                    PyBytes_FromStringAndSize(data, size) if owner is None else owner)
             sent = self.send_now(data, size)
             if sent == size or sent < 0:
                 return 0
@@ -470,7 +484,42 @@ cdef class StreamTransport(Transport):
             owner = PyBytes_FromStringAndSize(data + sent, size - sent)
             sent = 0
         self.backlog.append(owner, sent)
+        if self.loop.corked is self:
+            self.writes_piecemeal(self.loop.step_number)
+            return 0 if self.backlog.bytes_count < CORK_BYTES else self.uncork()
         self.watch_writable()
+        return self.pause_protocol_if_full()
+
+    cdef int hold_back(self, bytes data) except -1:
+        """Wait for the next piece, until uncork()."""
+        if self.flush is None:
+            self.flush = WritePoll(self)
+        self.flush.context = PyContext_CopyCurrent()
+        self.backlog = Backlog()
+        self.backlog.append(data, 0)
+        self.loop.corked = self
+        self.loop.corked_ns = now_ns()
+        return 0
+
+    cdef int uncork(self) except -1:
+        cdef Py_ssize_t sent
+        if self.loop.corked is not self:
+            return 0
+        self.loop.corked = None
+        if self.loop.ring.is_forked():
+            # The parent sends it.
+            self.backlog = None
+            return 0
+        self.uncorked(len(self.backlog.chunks), now_ns() - self.loop.corked_ns)
+        sent = self.backlog.send(self.fd)
+        if sent < 0 and sent != -EAGAIN and sent != -EINTR:
+            return self.fatal_error(
+                os_error(<int>sent), "Fatal write error on socket transport")
+        if self.backlog.bytes_count == 0:
+            self.backlog = None
+            return 0
+        if not self.flush.in_flight:
+            self.loop.ring.prepare(self.flush)
         return self.pause_protocol_if_full()
 
     cdef Py_ssize_t send_now(self, const char *data, Py_ssize_t size) except -2:
@@ -552,6 +601,7 @@ cdef class StreamTransport(Transport):
 
     def write_eof(self):
         """Send what is buffered, then end the writing side."""
+        self.uncork()
         if self.closing or self.eof_asked:
             return
         self.eof_asked = True
@@ -563,6 +613,7 @@ cdef class StreamTransport(Transport):
     def _make_empty_waiter(self):
         if self.empty_waiter is not None:
             raise RuntimeError("Empty waiter is already set")
+        self.uncork()
         self.empty_waiter = self.loop.create_future()
         if self.backlog is None:
             self.empty_waiter.set_result(None)

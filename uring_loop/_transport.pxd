@@ -1,3 +1,4 @@
+from uring_loop._cork cimport Writer
 from uring_loop._loop cimport LoopCore
 from uring_loop._ring cimport Operation
 
@@ -12,7 +13,7 @@ cdef class WritePoll(Operation):
     cdef object context
 
 
-cdef class Transport:
+cdef class Transport(Writer):
     cdef LoopCore loop
     cdef object protocol
     cdef object server

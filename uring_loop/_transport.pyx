@@ -21,6 +21,7 @@ import warnings
 from asyncio import futures, selector_events, trsock
 
 from uring_loop._compat import attach_to_server, detach_from_server
+from uring_loop._cork cimport Writer
 from uring_loop._ring cimport Operation
 from uring_loop._uapi cimport ECANCELED, io_uring_prep_poll_add, io_uring_sqe
 
@@ -92,7 +93,7 @@ cdef class WritePoll(Operation):
         return f"<WritePoll of {self.transport!r}>"
 
 
-cdef class Transport:
+cdef class Transport(Writer):
     """Base of the compiled transports; does no I/O."""
 
     def __cinit__(self, *args, **kwargs):
@@ -236,6 +237,7 @@ cdef class Transport:
 
     def close(self):
         """Send what is buffered, then end; the protocol hears connection_lost()."""
+        self.uncork()
         if self.closing:
             return
         self.closing = True
@@ -251,6 +253,7 @@ cdef class Transport:
         self.force_close(exc)
 
     def get_write_buffer_size(self):
+        self.uncork()
         return self.unsent()
 
     def get_write_buffer_limits(self):
@@ -267,6 +270,7 @@ cdef class Transport:
                 f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
         self.low_water, self.high_water = low, high
         self.water_marks = (low, high)
+        self.uncork()
         self.pause_protocol_if_full()
 
     def __del__(self):
@@ -397,6 +401,7 @@ cdef class Transport:
         return 0
 
     cdef int force_close(self, exc) except -1:
+        self.uncork()
         if self.conn_lost:
             return 0
         if self.unsent():

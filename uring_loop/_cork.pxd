@@ -1,0 +1,18 @@
+from libc.stdint cimport int64_t
+
+
+cdef class Writer:
+    # The iteration of the last write, and how many writes it had.
+    cdef unsigned int write_step
+    cdef unsigned char writes_count
+    # Iterations in a row that had several; below 0: that many do not count.
+    cdef signed char habit
+
+    cdef bint writes_piecemeal(self, unsigned int step) noexcept
+    cdef int uncorked(self, Py_ssize_t pieces_count, int64_t held_ns) noexcept
+    cdef int uncork(self) except -1
+
+
+cdef enum:
+    # More than this is never held back.
+    CORK_BYTES = 16384
