@@ -134,12 +134,15 @@ cdef class StreamTransport(Transport):
         self.pending_end = NO_END
 
     def __init__(self, loop, sock, protocol, waiter=None, extra=None, server=None):
-        cdef int on = 1
-        self.in_bulk = not (<LoopCore?>loop).multishot
         Transport.__init__(self, loop, sock, protocol, extra, server)
+        self.begin(waiter)
+
+    cdef int begin(self, waiter) except -1:
+        cdef int on = 1
+        self.in_bulk = not self.loop.multishot
         # As on asyncio; sockets that are not TCP refuse it.
         setsockopt(self.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on))
-        self.begin(waiter)
+        return Transport.begin(self, waiter)
 
     @property
     def __class__(self):
@@ -530,7 +533,7 @@ cdef class StreamTransport(Transport):
                 self.report("protocol.connection_lost() failed", exc)
         elif self.eof_asked:
             try:
-                self.sock.shutdown(socket.SHUT_WR)
+                self.socket_object().shutdown(socket.SHUT_WR)
             except OSError as exc:
                 self.fatal_error(exc, "Fatal write error on socket transport")
         return 0
@@ -556,7 +559,7 @@ cdef class StreamTransport(Transport):
             return
         self.eof_asked = True
         if self.backlog is None:
-            self.sock.shutdown(socket.SHUT_WR)
+            self.socket_object().shutdown(socket.SHUT_WR)
 
     # ---- for the stdlib's sendfile
 
