@@ -65,6 +65,7 @@ cdef extern from "<poll.h>":
 
 logger = selector_events.logger
 cdef str WRITABLE_TYPES = writable_types()
+cdef object BufferedProtocol = protocols.BufferedProtocol
 cdef str DATA_RECEIVED = "data_received"
 # No end of stream and no error waits behind the pending data.
 cdef enum:
@@ -148,10 +149,10 @@ cdef class StreamTransport(Transport):
     def __class__(self):
         return selector_events._SelectorSocketTransport
 
-    def set_protocol(self, protocol):
-        self.buffered = isinstance(protocol, protocols.BufferedProtocol)
+    cdef int take_protocol(self, protocol) except -1:
+        self.buffered = isinstance(protocol, BufferedProtocol)
         self.tls = protocol if isinstance(protocol, SSLCore) else None
-        Transport.set_protocol(self, protocol)
+        return Transport.take_protocol(self, protocol)
 
     @property
     def _eof(self):

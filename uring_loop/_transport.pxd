@@ -71,6 +71,9 @@ cdef class Transport:
 
     cdef int open(self, LoopCore loop, object protocol, object extra, object server) except -1
     cdef int ask_names(self) except -1
+    cdef int take_protocol(self, protocol) except -1
+    cdef int attach(self, server) except -1
+    cdef int detach(self, server) except -1
     cdef object socket_object(self)
     cdef int close_socket(self) except -1
     cdef int begin(self, waiter) except -1

@@ -19,16 +19,19 @@ cdef extern from "Python.h":
 
 import socket
 import warnings
-from asyncio import futures, selector_events, trsock
+import weakref
+from asyncio import base_events, futures, selector_events, trsock
 
 from uring_loop._address cimport read_name, take_peername, take_sockname
-from uring_loop._compat import attach_to_server, detach_from_server
+from uring_loop._compat import (
+    SERVERS_KNOW_CLIENTS, attach_to_server, detach_from_server)
 from uring_loop._ring cimport Operation
 from uring_loop._uapi cimport ECANCELED, io_uring_prep_poll_add, io_uring_sqe
 
 cdef extern from "Python.h":
     object PyContext_CopyCurrent()
-    object PyWeakref_NewRef(object target, PyObject *callback)
+    # None is no callback.
+    object PyWeakref_NewRef(object target, object callback)
 
 cdef extern from "<unistd.h>" nogil:
     int close_fd "close" (int fd)
@@ -41,6 +44,9 @@ cdef extern from "<poll.h>":
 logger = selector_events.logger
 
 cdef object Socket = socket.socket
+cdef object Server = base_events.Server
+cdef object WeakSet = weakref.WeakSet
+cdef object set_result_unless_cancelled = futures._set_result_unless_cancelled
 cdef enum:
     LOW_WATER = 16 * 1024
     HIGH_WATER = 64 * 1024
@@ -123,13 +129,13 @@ cdef class Transport:
         self.ask_names()
         self.water_marks = DEFAULT_WATER_MARKS
         self.low_water, self.high_water = LOW_WATER, HIGH_WATER
-        self.set_protocol(protocol)
+        self.take_protocol(protocol)
         self.server = server
         if server is not None:
-            attach_to_server(server, self)
+            self.attach(server)
         # Without the callback by which such a dictionary hears of an object's end:
         # its place is given up with the descriptor.
-        loop._transports.data[self.fd] = PyWeakref_NewRef(self, NULL)
+        loop._transports.data[self.fd] = PyWeakref_NewRef(self, None)
         return 0
 
     cdef int ask_names(self) except -1:
@@ -207,8 +213,7 @@ cdef class Transport:
         # waiter wakes up.
         self.loop.soon(self._start_reading, (), self.context)
         if waiter is not None:
-            self.loop.soon(
-                futures._set_result_unless_cancelled, (waiter, None), self.context)
+            self.loop.soon(set_result_unless_cancelled, (waiter, None), self.context)
         return 0
 
     def _start_reading(self):
@@ -289,8 +294,12 @@ cdef class Transport:
         return self.peername
 
     def set_protocol(self, protocol):
+        self.take_protocol(protocol)
+
+    cdef int take_protocol(self, protocol) except -1:
         self.protocol = protocol
         self.protocol_connected = True
+        return 0
 
     def get_protocol(self):
         return self.protocol
@@ -339,7 +348,7 @@ cdef class Transport:
                           source=self)
             self.close_socket()
             if self.server is not None:
-                detach_from_server(self.server, self)
+                self.detach(self.server)
 
     # ---- when to read
 
@@ -486,7 +495,25 @@ cdef class Transport:
             self.finished = True
             self.operation_ended()
             if server is not None:
-                detach_from_server(server, self)
+                self.detach(server)
+
+    cdef int attach(self, server) except -1:
+        clients = clients_of(server)
+        if clients is None:
+            attach_to_server(server, self)
+        else:
+            # As its add() would.
+            (<set?>clients.data).add(PyWeakref_NewRef(self, clients._remove))
+        return 0
+
+    cdef int detach(self, server) except -1:
+        clients = clients_of(server)
+        if clients is None:
+            # It may be the last that somebody waits for.
+            detach_from_server(server, self)
+        else:
+            (<set?>clients.data).discard(PyWeakref_NewRef(self, None))
+        return 0
 
     cdef int operation_ended(self) except -1:
         """Close the socket if this was all that kept it open; else read on."""
@@ -507,6 +534,16 @@ cdef class Transport:
         # Looks at flags and completions: cannot raise.
         return (self.loop.ring.holds(self.receive) or self.loop.ring.holds(self.bulk)
                 or self.loop.ring.holds(self.flush))
+
+
+cdef object clients_of(server):
+    """The WeakSet of a server of asyncio's that is open; else None."""
+    if not SERVERS_KNOW_CLIENTS or type(server) is not Server:
+        return None
+    clients = server._clients
+    if type(clients) is not WeakSet or server._sockets is None:
+        return None
+    return clients
 
 
 def name_of(ask):

@@ -167,6 +167,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
     sock_sendto = _sockops.sock_sendto
     sock_connect = _sockops.sock_connect
     sock_accept = _sockops.sock_accept
+    create_connection = _sockops.create_connection
     _sock_sendfile_native = _sockops._sock_sendfile_native
     # ---- watches of descriptors
 
@@ -179,7 +180,8 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
 
     def _make_socket_transport(self, sock, protocol, waiter=None, *, extra=None,
                                server=None):
-        _compat.refuse_second_transport(self, sock)
+        if sock.fileno() in self._transports.data:
+            _compat.refuse_second_transport(self, sock)
         kind = StreamTransport
         if self.ring is None or does_more(sock):
             kind = SelectorStreamTransport
