@@ -69,7 +69,7 @@ cdef class Transport:
     cdef int readable(self) except -1
     cdef int writable(self, int res) except -1
 
-    cdef int open(self, LoopCore loop, object protocol, object extra, object server) except -1
+    cdef int open(self, LoopCore loop, protocol, extra, server) except -1
     cdef int ask_names(self) except -1
     cdef int take_protocol(self, protocol) except -1
     cdef int attach(self, server) except -1
