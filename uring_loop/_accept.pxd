@@ -17,6 +17,7 @@ cdef class AcceptOperation(Operation):
     cdef bint wanted
 
     cdef int accepted(self, int fd) except -1
-    cdef int make_transport(self, conn) except -1
+    cdef int make_task(self, int fd) except -1
+    cdef int make_transport(self, int fd) except -1
     cdef int moved(self) except -1
     cdef int failed(self, int res) except -1

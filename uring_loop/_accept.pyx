@@ -22,8 +22,15 @@ from uring_loop._stream cimport StreamTransport
 from uring_loop._uapi cimport (
     ECANCELED, io_uring_prep_multishot_accept, io_uring_sqe)
 
+cdef extern from "Python.h":
+    object PyContext_Copy(PyObject *context)
+    int PyContext_Enter(PyObject *context) except -1
+    # Its failure would mean that the context is not the one entered: impossible.
+    int PyContext_Exit(PyObject *context)
+
 cdef extern from "<sys/socket.h>":
     int SOCK_CLOEXEC
+    int SOCK_NONBLOCK
     int SOL_SOCKET
     int SO_ACCEPTCONN
 
@@ -57,7 +64,8 @@ cdef class AcceptOperation(Operation):
 
     cdef int prepare(self, io_uring_sqe *sqe) except -1:
         # No address: one memory for many completions would be overwritten.
-        io_uring_prep_multishot_accept(sqe, self.fd, NULL, NULL, SOCK_CLOEXEC)
+        io_uring_prep_multishot_accept(
+            sqe, self.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)
         return 0
 
     cdef int complete(self, int res, unsigned flags) except -1:
@@ -101,40 +109,53 @@ cdef class AcceptOperation(Operation):
             self.loop.flush_ring()
 
     cdef int accepted(self, int fd) except -1:
+        # Each connection has a context of its own, as the task that asyncio makes
+        # for it would.
+        cdef object context = PyContext_Copy(<PyObject *>self.context)
+        PyContext_Enter(<PyObject *>context)
+        try:
+            if self.serving["sslcontext"] is None:
+                self.make_transport(fd)
+            else:
+                self.make_task(fd)
+        finally:
+            PyContext_Exit(<PyObject *>context)
+        return 0
+
+    cdef int make_task(self, int fd) except -1:
         try:
             conn = socket.socket(self.family, self.kind, self.proto, fileno=fd)
             conn.setblocking(False)
         except OSError as exc:
-            # Reset before we looked at it.
+            os.close(fd)
             self.report("Error on transport creation for incoming connection", exc)
             return 0
-        # Each connection has a context of its own, as the task that asyncio makes
-        # for it would.
+        serving = dict(self.serving)
+        del serving["backlog"]
         try:
-            self.context.copy().run(self._connect, conn)
+            self.loop.create_task(self.loop._accept_connection2(
+                self.protocol_factory, conn, {}, server=self.server, **serving))
         except BaseException:
             conn.close()
             raise
         return 0
 
-    def _connect(self, conn):
-        if self.serving["sslcontext"] is None:
-            self.make_transport(conn)
-            return
-        serving = dict(self.serving)
-        del serving["backlog"]
-        self.loop.create_task(self.loop._accept_connection2(
-            self.protocol_factory, conn, {}, server=self.server, **serving))
-
-    cdef int make_transport(self, conn) except -1:
+    cdef int make_transport(self, int fd) except -1:
+        cdef StreamTransport transport = StreamTransport.__new__(StreamTransport)
+        transport.fd = fd
+        transport.family = self.family
+        transport.kind = self.kind
+        transport.proto = self.proto
+        transport.loop = self.loop
         protocol = None
         try:
             protocol = self.protocol_factory()
-            StreamTransport(self.loop, conn, protocol, None, None, self.server)
-        except (SystemExit, KeyboardInterrupt):
-            raise
+            transport.open(self.loop, protocol, None, self.server)
+            transport.begin(None)
         except BaseException as exc:
-            conn.close()
+            transport.close_socket()
+            if isinstance(exc, (SystemExit, KeyboardInterrupt)):
+                raise
             if self.loop.debug:
                 context = {
                     "message":

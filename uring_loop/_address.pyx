@@ -24,6 +24,12 @@ cdef extern from "<arpa/inet.h>" nogil:
     int AF_INET6
     int INET6_ADDRSTRLEN
 
+cdef extern from "<sys/socket.h>" nogil:
+    struct sockaddr:
+        pass
+    int getsockname(int fd, sockaddr *address, unsigned *size)
+    int getpeername(int fd, sockaddr *address, unsigned *size)
+
 cdef extern from "<netinet/in.h>" nogil:
     struct in_addr:
         pass
@@ -126,6 +132,33 @@ cdef bint is_plain(tuple address) except -1:
         if not PyLong_CheckExact(address[i]):
             return False
     return True
+
+
+cdef int take_sockname(int fd, RawName *name) noexcept:
+    # System call and stores: cannot raise.
+    cdef unsigned size = sizeof(RawName)
+    return looked_at(getsockname(fd, <sockaddr *>name, &size), name)
+
+
+cdef int take_peername(int fd, RawName *name) noexcept:
+    # System call and stores: cannot raise.
+    cdef unsigned size = sizeof(RawName)
+    return looked_at(getpeername(fd, <sockaddr *>name, &size), name)
+
+
+cdef int looked_at(int res, RawName *name) noexcept:
+    # Compares numbers: cannot raise.
+    if res == 0 and (name.family == AF_INET or name.family == AF_INET6):
+        return 1
+    name.family = 0
+    return res
+
+
+cdef object read_name(const RawName *name):
+    """The tuple that the socket module makes of it."""
+    if name.family == AF_INET:
+        return name_of_inet(<const sockaddr_in *>name)
+    return name_of_inet6(<const sockaddr_in6 *>name)
 
 
 cdef object name_of_inet(const sockaddr_in *address):

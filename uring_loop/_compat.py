@@ -5,7 +5,9 @@ import sys
 import threading
 from asyncio import events, format_helpers, selector_events
 
-if sys.version_info >= (3, 13):
+# From 3.13 on a server knows its connections: they are in a WeakSet of its.
+SERVERS_KNOW_CLIENTS = sys.version_info >= (3, 13)
+if SERVERS_KNOW_CLIENTS:
     def attach_to_server(server, transport):
         server._attach(transport)
 

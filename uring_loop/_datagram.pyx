@@ -265,7 +265,7 @@ cdef class DatagramTransport(Transport):
         cdef Py_buffer view
         cdef ssize_t sent
         cdef bytes raw = None
-        if self.peername is None:
+        if not self.has_peer():
             raw = None if self.book is None else self.book.raw(address)
             if raw is None:
                 return self.send_slowly(data, address)

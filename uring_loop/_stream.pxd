@@ -20,6 +20,8 @@ cdef class StreamTransport(Transport):
     cdef unsigned long data_step
     cdef int full_count
     cdef int short_count
+    # Of the last read in bulk.
+    cdef int last_size
 
     # Writing.
     cdef Backlog backlog
@@ -35,6 +37,8 @@ cdef class StreamTransport(Transport):
     cdef int put_back(self, bytes data) except -1
     cdef bint borrow_buffer(self, Py_buffer *view) except -1
     cdef int tell_updated(self, const char *data, Py_ssize_t size) except -1
+    cdef ssize_t read_bulk(self) except? -1
+    cdef ssize_t read_direct(self, char *memory) except? -1
     cdef ssize_t read_bulk_buffered(self) except? -1
     cdef int note_short(self, Py_ssize_t size) except -1
 

@@ -25,7 +25,7 @@ from cpython.bytes cimport (
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
 from libc.errno cimport EAGAIN, EINTR, EINVAL, ENOBUFS, errno
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 import collections
 import socket
@@ -52,7 +52,14 @@ cdef extern from "Python.h":
         PyObject *self, PyObject *name, PyObject *arg)
 
 cdef extern from "<sys/socket.h>" nogil:
+    struct iovec:
+        void *iov_base
+        size_t iov_len
+    struct msghdr:
+        iovec *msg_iov
+        size_t msg_iovlen
     ssize_t recv(int fd, void *buf, size_t len, int flags)
+    ssize_t recvmsg(int fd, msghdr *message, int flags)
     int setsockopt(int fd, int level, int name, const void *value, unsigned size)
     int MSG_DONTWAIT
 
@@ -69,6 +76,7 @@ cdef extern from "<poll.h>":
 
 logger = selector_events.logger
 cdef str WRITABLE_TYPES = writable_types()
+cdef object BufferedProtocol = protocols.BufferedProtocol
 cdef str DATA_RECEIVED = "data_received"
 # No end of stream and no error waits behind the pending data.
 cdef enum:
@@ -78,6 +86,8 @@ cdef enum:
 cdef int FULL_READS = 2
 cdef int SHORT_READS = 16
 cdef int SHORT_BYTES = 8192
+# Reads from this size on are worth a guess at the next one's.
+cdef int DIRECT_BYTES = 32768
 cdef Py_ssize_t WARN_AFTER = constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES
 
 
@@ -138,21 +148,24 @@ cdef class StreamTransport(Transport):
         self.pending_end = NO_END
 
     def __init__(self, loop, sock, protocol, waiter=None, extra=None, server=None):
-        cdef int on = 1
-        self.in_bulk = not (<LoopCore?>loop).multishot
         Transport.__init__(self, loop, sock, protocol, extra, server)
+        self.begin(waiter)
+
+    cdef int begin(self, waiter) except -1:
+        cdef int on = 1
+        self.in_bulk = not self.loop.multishot
         # As on asyncio; sockets that are not TCP refuse it.
         setsockopt(self.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on))
-        self.begin(waiter)
+        return Transport.begin(self, waiter)
 
     @property
     def __class__(self):
         return selector_events._SelectorSocketTransport
 
-    def set_protocol(self, protocol):
-        self.buffered = isinstance(protocol, protocols.BufferedProtocol)
+    cdef int take_protocol(self, protocol) except -1:
+        self.buffered = isinstance(protocol, BufferedProtocol)
         self.tls = protocol if isinstance(protocol, SSLCore) else None
-        Transport.set_protocol(self, protocol)
+        return Transport.take_protocol(self, protocol)
 
     @property
     def _eof(self):
@@ -358,24 +371,64 @@ cdef class StreamTransport(Transport):
 
     cdef int readable(self) except -1:
         """There is something to read: one recv(2) of as much as there is."""
-        cdef char *memory
         cdef ssize_t size
         if not self.wants_data():
             return 0
         if self.buffered:
             size = self.read_bulk_buffered()
         else:
-            memory = self.loop.bulk_memory()
-            size = recv(self.fd, memory, BULK_BYTES, MSG_DONTWAIT)
-            if size < 0:
-                size = -errno
-            if size > 0:
-                self.deliver(PyBytes_FromStringAndSize(memory, size))
+            size = self.read_bulk()
         if size > 0:
             self.note_short(size)
         elif size != -EAGAIN and size != -EINTR:
             self.ended(<int>size)
         return 0
+
+    cdef ssize_t read_bulk(self) except? -1:
+        """-errno if there was nothing. Into one buffer that stays in the cache."""
+        cdef char *memory = self.loop.bulk_memory()
+        cdef ssize_t size
+        if self.last_size >= DIRECT_BYTES:
+            return self.read_direct(memory)
+        size = recv(self.fd, memory, BULK_BYTES, MSG_DONTWAIT)
+        if size < 0:
+            return -errno
+        self.last_size = size
+        if size:
+            self.deliver(PyBytes_FromStringAndSize(memory, size))
+        return size
+
+    cdef ssize_t read_direct(self, char *memory) except? -1:
+        """The same for long reads, whose copy would cost. Often one is as long as the
+        last: so much goes straight into a bytes object, the rest into the buffer."""
+        cdef iovec vector[2]
+        cdef msghdr message
+        cdef ssize_t size
+        cdef Py_ssize_t room = self.last_size
+        cdef bytes data = PyBytes_FromStringAndSize(NULL, room)
+        cdef bytes whole
+        vector[0].iov_base = PyBytes_AS_STRING(data)
+        vector[0].iov_len = room
+        vector[1].iov_base = memory
+        vector[1].iov_len = BULK_BYTES - room
+        memset(&message, 0, sizeof(message))
+        message.msg_iov = vector
+        message.msg_iovlen = 2
+        size = recvmsg(self.fd, &message, MSG_DONTWAIT)
+        if size < 0:
+            return -errno
+        self.last_size = size
+        if size == 0:
+            return 0
+        if size < room:
+            data = PyBytes_FromStringAndSize(PyBytes_AS_STRING(data), size)
+        elif size > room:
+            whole = PyBytes_FromStringAndSize(NULL, size)
+            memcpy(PyBytes_AS_STRING(whole), PyBytes_AS_STRING(data), room)
+            memcpy(PyBytes_AS_STRING(whole) + room, memory, size - room)
+            data = whole
+        self.deliver(data)
+        return size
 
     cdef ssize_t read_bulk_buffered(self) except? -1:
         """The same into the protocol's own memory. -EAGAIN also if that failed."""
@@ -579,7 +632,7 @@ cdef class StreamTransport(Transport):
                 self.report("protocol.connection_lost() failed", exc)
         elif self.eof_asked:
             try:
-                self.sock.shutdown(socket.SHUT_WR)
+                self.socket_object().shutdown(socket.SHUT_WR)
             except OSError as exc:
                 self.fatal_error(exc, "Fatal write error on socket transport")
         return 0
@@ -606,7 +659,7 @@ cdef class StreamTransport(Transport):
             return
         self.eof_asked = True
         if self.backlog is None:
-            self.sock.shutdown(socket.SHUT_WR)
+            self.socket_object().shutdown(socket.SHUT_WR)
 
     # ---- for the stdlib's sendfile
 

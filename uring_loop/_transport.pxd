@@ -1,3 +1,4 @@
+from uring_loop._address cimport RawName
 from uring_loop._cork cimport Writer
 from uring_loop._loop cimport LoopCore
 from uring_loop._ring cimport Operation
@@ -17,10 +18,18 @@ cdef class Transport(Writer):
     cdef LoopCore loop
     cdef object protocol
     cdef object server
+    # The socket object; None until somebody wants that of an accepted connection,
+    # which is made of what is known of the listener.
     cdef object sock
-    # What get_extra_info() answers, beside what the creator gave.
+    cdef short family
+    cdef short kind
+    cdef short proto
+    # What get_extra_info() answers, beside what the creator gave. Names are kept as
+    # the kernel gives them until somebody asks.
     cdef object sockname
     cdef object peername
+    cdef RawName raw_sockname
+    cdef RawName raw_peername
     cdef object socket_for_users
     cdef object given
     cdef object __weakref__
@@ -61,7 +70,15 @@ cdef class Transport(Writer):
     cdef int readable(self) except -1
     cdef int writable(self, int res) except -1
 
+    cdef int open(self, LoopCore loop, protocol, extra, server) except -1
+    cdef int ask_names(self) except -1
+    cdef int take_protocol(self, protocol) except -1
+    cdef int attach(self, server) except -1
+    cdef int detach(self, server) except -1
+    cdef object socket_object(self)
+    cdef int close_socket(self) except -1
     cdef int begin(self, waiter) except -1
+    cdef bint has_peer(self) noexcept
     cdef bint busy(self) noexcept
     cdef bint wants_data(self) noexcept
     cdef int arm(self) except -1

@@ -17,16 +17,25 @@ cdef extern from "Python.h":
     PyObject **_PyObject_GetDictPtr(object)
     void Py_CLEAR(PyObject *)
 
+import socket
 import warnings
-from asyncio import futures, selector_events, trsock
+import weakref
+from asyncio import base_events, futures, selector_events, trsock
 
-from uring_loop._compat import attach_to_server, detach_from_server
+from uring_loop._address cimport read_name, take_peername, take_sockname
+from uring_loop._compat import (
+    SERVERS_KNOW_CLIENTS, attach_to_server, detach_from_server)
 from uring_loop._cork cimport Writer
 from uring_loop._ring cimport Operation
 from uring_loop._uapi cimport ECANCELED, io_uring_prep_poll_add, io_uring_sqe
 
 cdef extern from "Python.h":
     object PyContext_CopyCurrent()
+    # None is no callback.
+    object PyWeakref_NewRef(object target, object callback)
+
+cdef extern from "<unistd.h>" nogil:
+    int close_fd "close" (int fd)
 
 cdef extern from "<poll.h>":
     enum:
@@ -35,7 +44,14 @@ cdef extern from "<poll.h>":
 
 logger = selector_events.logger
 
-cdef tuple DEFAULT_WATER_MARKS = (16 * 1024, 64 * 1024)
+cdef object Socket = socket.socket
+cdef object Server = base_events.Server
+cdef object WeakSet = weakref.WeakSet
+cdef object set_result_unless_cancelled = futures._set_result_unless_cancelled
+cdef enum:
+    LOW_WATER = 16 * 1024
+    HIGH_WATER = 64 * 1024
+cdef tuple DEFAULT_WATER_MARKS = (LOW_WATER, HIGH_WATER)
 
 
 cdef int pass_on() except -1:
@@ -103,21 +119,68 @@ cdef class Transport(Writer):
 
     def __init__(self, LoopCore loop not None, sock, protocol, extra=None,
                  server=None):
-        self.loop = loop
         self.fd = sock.fileno()
         self.sock = sock
+        self.open(loop, protocol, extra, server)
+
+    cdef int open(self, LoopCore loop, protocol, extra, server) except -1:
+        """Take over the descriptor, or the socket object if there is one."""
+        self.loop = loop
         self.given = extra
-        # Asked for now: a socket that the peer has reset has no names any more.
-        self.sockname = name_of(sock.getsockname)
-        if extra is None or "peername" not in extra:
-            self.peername = name_of(sock.getpeername)
+        self.ask_names()
         self.water_marks = DEFAULT_WATER_MARKS
-        self.low_water, self.high_water = DEFAULT_WATER_MARKS
-        self.set_protocol(protocol)
+        self.low_water, self.high_water = LOW_WATER, HIGH_WATER
+        self.take_protocol(protocol)
         self.server = server
         if server is not None:
-            attach_to_server(server, self)
-        loop._transports[self.fd] = self
+            self.attach(server)
+        # Without the callback by which such a dictionary hears of an object's end:
+        # its place is given up with the descriptor.
+        loop._transports.data[self.fd] = PyWeakref_NewRef(self, None)
+        return 0
+
+    cdef int ask_names(self) except -1:
+        """Asked for now: a socket that the peer has reset has no names any more."""
+        cdef bint plain = self.sock is None or type(self.sock) is Socket
+        if not plain or take_sockname(self.fd, &self.raw_sockname) == 0:
+            self.sockname = name_of(self.socket_object().getsockname)
+        if self.given is not None and "peername" in self.given:
+            return 0
+        if not plain or take_peername(self.fd, &self.raw_peername) == 0:
+            self.peername = name_of(self.socket_object().getpeername)
+        return 0
+
+    cdef object socket_object(self):
+        """Of an accepted connection it is made when somebody wants it."""
+        if self.sock is not None:
+            return self.sock
+        if not self.socket_closed:
+            sock = Socket(self.family, self.kind, self.proto, fileno=self.fd)
+            sock.setblocking(False)
+        else:
+            sock = Socket(self.family, self.kind, self.proto)
+            sock.close()
+        self.sock = sock
+        return sock
+
+    cdef int close_socket(self) except -1:
+        cdef dict known
+        if self.socket_closed:
+            return 0
+        self.socket_closed = True
+        known = self.loop._transports.data
+        found = known.get(self.fd)
+        if found is not None:
+            found = found()
+            if found is None or found is self:
+                del known[self.fd]
+        if self.sock is not None:
+            self.sock.close()
+        else:
+            # It may linger.
+            with nogil:
+                close_fd(self.fd)
+        return 0
 
     # ---- to be answered by each kind
 
@@ -149,9 +212,9 @@ cdef class Transport(Writer):
         self.loop.soon(self.protocol.connection_made, (self,), None)
         # Reading starts when connection_made() has been called, and only then the
         # waiter wakes up.
-        self.loop.soon(self._start_reading, (), None)
+        self.loop.soon(self._start_reading, (), self.context)
         if waiter is not None:
-            self.loop.soon(futures._set_result_unless_cancelled, (waiter, None), None)
+            self.loop.soon(set_result_unless_cancelled, (waiter, None), self.context)
         return 0
 
     def _start_reading(self):
@@ -166,7 +229,7 @@ cdef class Transport(Writer):
 
     @property
     def _sock(self):
-        return None if self.socket_closed else self.sock
+        return None if self.socket_closed else self.socket_object()
 
     @property
     def _sock_fd(self):
@@ -217,17 +280,27 @@ cdef class Transport(Writer):
         """Transport information: socket, sockname, peername and what was added."""
         if name == "socket":
             if self.socket_for_users is None:
-                self.socket_for_users = trsock.TransportSocket(self.sock)
+                self.socket_for_users = trsock.TransportSocket(self.socket_object())
             return self.socket_for_users
         if name == "sockname":
+            if self.sockname is None and self.raw_sockname.family:
+                self.sockname = read_name(&self.raw_sockname)
             return self.sockname
         if self.given is not None and name in self.given:
             return self.given[name]
-        return self.peername if name == "peername" else default
+        if name != "peername":
+            return default
+        if self.peername is None and self.raw_peername.family:
+            self.peername = read_name(&self.raw_peername)
+        return self.peername
 
     def set_protocol(self, protocol):
+        self.take_protocol(protocol)
+
+    cdef int take_protocol(self, protocol) except -1:
         self.protocol = protocol
         self.protocol_connected = True
+        return 0
 
     def get_protocol(self):
         return self.protocol
@@ -274,12 +347,12 @@ cdef class Transport(Writer):
         self.pause_protocol_if_full()
 
     def __del__(self):
-        if not self.socket_closed and self.sock is not None:
+        if not self.socket_closed and self.loop is not None:
             warnings.warn(f"unclosed transport {self!r}", ResourceWarning,
                           source=self)
-            self.sock.close()
+            self.close_socket()
             if self.server is not None:
-                detach_from_server(self.server, self)
+                self.detach(self.server)
 
     # ---- when to read
 
@@ -427,24 +500,55 @@ cdef class Transport(Writer):
             self.finished = True
             self.operation_ended()
             if server is not None:
-                detach_from_server(server, self)
+                self.detach(server)
+
+    cdef int attach(self, server) except -1:
+        clients = clients_of(server)
+        if clients is None:
+            attach_to_server(server, self)
+        else:
+            # As its add() would.
+            (<set?>clients.data).add(PyWeakref_NewRef(self, clients._remove))
+        return 0
+
+    cdef int detach(self, server) except -1:
+        clients = clients_of(server)
+        if clients is None:
+            # It may be the last that somebody waits for.
+            detach_from_server(server, self)
+        else:
+            (<set?>clients.data).discard(PyWeakref_NewRef(self, None))
+        return 0
 
     cdef int operation_ended(self) except -1:
         """Close the socket if this was all that kept it open; else read on."""
         if self.finished and not self.socket_closed and not self.busy():
-            self.socket_closed = True
-            self.sock.close()
+            self.close_socket()
             # Who drops the transport now frees it, without the garbage collector.
             self.receive = NOTHING
             self.bulk = None
             self.flush = None
         return self.arm()
 
+    cdef bint has_peer(self) noexcept:
+        # Looks at fields: cannot raise.
+        return self.peername is not None or self.raw_peername.family != 0
+
     cdef bint busy(self) noexcept:
         """Does the kernel hold the socket for any operation of this transport?"""
         # Looks at flags and completions: cannot raise.
         return (self.loop.ring.holds(self.receive) or self.loop.ring.holds(self.bulk)
                 or self.loop.ring.holds(self.flush))
+
+
+cdef object clients_of(server):
+    """The WeakSet of a server of asyncio's that is open; else None."""
+    if not SERVERS_KNOW_CLIENTS or type(server) is not Server:
+        return None
+    clients = server._clients
+    if type(clients) is not WeakSet or server._sockets is None:
+        return None
+    return clients
 
 
 def name_of(ask):

@@ -167,6 +167,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
     sock_sendto = Later("_sockops")
     sock_connect = Later("_sockops")
     sock_accept = Later("_sockops")
+    create_connection = Later("_sockops")
     _sock_sendfile_native = Later("_sockops")
 
     # ---- watches of descriptors
@@ -182,7 +183,8 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
                                server=None):
         from uring_loop._stream import StreamTransport
         from uring_loop.fallback import SelectorStreamTransport, does_more
-        _compat.refuse_second_transport(self, sock)
+        if sock.fileno() in self._transports.data:
+            _compat.refuse_second_transport(self, sock)
         kind = StreamTransport
         if self.ring is None or does_more(sock):
             kind = SelectorStreamTransport

@@ -115,6 +115,9 @@ SIGNATURES = {
     "base_events.BaseEventLoop._asyncgen_finalizer_hook": "(self, agen)",
     "base_events.BaseEventLoop._set_coroutine_origin_tracking": "(self, enabled)",
     "base_events.BaseEventLoop.call_exception_handler": "(self, context)",
+    "base_events.BaseEventLoop._connect_sock": (
+        "async (self, exceptions, addr_info, local_addr_infos=None)"
+    ),
     "base_events.BaseEventLoop._create_connection_transport": (
         "async (self, sock, protocol_factory, ssl, server_hostname, "
         "server_side=False, ssl_handshake_timeout=None, ssl_shutdown_timeout=None)"

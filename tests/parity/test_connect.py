@@ -44,6 +44,39 @@ async def test_wrong_arguments(loop, trace):
 
 
 @parity
+async def test_hosts_and_ports_of_all_kinds(loop, trace):
+    port = closed_port()
+    for host in ("127.0.0.1", "::1", b"127.0.0.1", "127.0.0.1\0", "::1%lo", "", 5):
+        for given in (port, str(port), -1, 70_000, None, "no such service", 1.5):
+            made = loop.create_connection(asyncio.Protocol, host, given)
+            try:
+                transport, _ = await made
+            except (OSError, ValueError, TypeError, OverflowError) as exc:
+                text = str(exc).replace(str(port), "PORT")
+                trace(repr(host), repr(given).replace(str(port), "PORT"),
+                      type(exc).__name__, text)
+            else:
+                transport.abort()
+                trace("connected")
+
+
+@parity
+async def test_a_step_of_ones_own_is_taken(loop, trace):
+    async with serving(loop, "tcp", lambda: Recorder(trace.lane("server"))) as address:
+        async def sock_connect(sock, given):
+            trace("asked", given == address[:2], sock.gettimeout())
+            raise OSError("not here")
+
+        loop.sock_connect = sock_connect
+        try:
+            await loop.create_connection(asyncio.Protocol, *address[:2])
+        except OSError as exc:
+            trace("refused", str(exc))
+        finally:
+            del loop.sock_connect
+
+
+@parity
 async def test_wrong_arguments_on_unix(loop, trace):
     async def attempt(label, *args, **kwargs):
         made = loop.create_unix_connection(asyncio.Protocol, *args, **kwargs)

@@ -1,5 +1,6 @@
 """What a stream transport says of itself, and bulk data through it both ways."""
 
+import os
 import socket
 
 import pytest
@@ -76,6 +77,67 @@ async def test_accepted_sockets_do_not_delay(loop, trace):
             sock = transport.get_extra_info("socket")
             flag = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
             trace("no delay", flag != 0, sock.gettimeout(), sock.get_inheritable())
+
+
+@parity
+async def test_what_is_asked_when_the_connection_has_ended(loop, trace):
+    server = Recorder(trace.lane("server"))
+    client = Recorder(trace.lane("client"))
+    async with joined(loop, "tcp", server, client) as (accepted, connected):
+        ends = [connected.get_extra_info(key) for key in ("sockname", "peername")]
+        connected.abort()
+        accepted.abort()
+        await server.happens("connection_lost")
+        await client.happens("connection_lost")
+        sock = accepted.get_extra_info("socket")
+        trace("socket", type(sock).__name__, sock.fileno(), sock.family, sock.type,
+              sock.proto, sock is accepted.get_extra_info("socket"))
+        there = [accepted.get_extra_info(key) for key in ("peername", "sockname")]
+        trace("the ends agree", ends == there)
+        trace("_sock", accepted._sock)
+
+
+@parity
+async def test_a_descriptor_taken_again_is_another_transports(loop, trace):
+    """What is known of a descriptor goes with it."""
+    old = Recorder(trace.lane("old"))
+    transport, peer = await wired(loop, "tcp", old)
+    number = transport.get_extra_info("socket").fileno()
+    near, far = socket.socketpair()
+    transport.abort()
+    await old.happens("connection_lost")
+    with near:
+        os.dup2(near.fileno(), number)
+    again = socket.socket(fileno=number)
+    new = Recorder(trace.lane("new"))
+    connected, _ = await loop.create_connection(lambda: new, sock=again)
+    trace("kept by the loop", loop._transports.get(number) is connected)
+    del transport
+    far.sendall(b"still there")
+    await new.receives(11)
+    trace("open", again.fileno() == number)
+    connected.close()
+    await new.happens("connection_lost")
+    peer.close()
+    far.close()
+
+
+LENGTHS = [100_000, 100_000, 100_000, 30_000, 200_000, 65_536, 250_000, 250_000, 1]
+
+
+@both_families
+@parity
+async def test_long_reads_of_all_lengths(loop, trace, family):
+    """One after the other, so that each is read knowing the length of the last."""
+    protocol = Recorder(trace.lane("client"))
+    transport, peer = await wired(loop, family, protocol)
+    for number, length in enumerate(LENGTHS * 2):
+        wanted = protocol.received_bytes + length
+        await in_thread(loop, peer.sendall, pattern(length, number))
+        await protocol.receives(wanted)
+    transport.close()
+    await protocol.happens("connection_lost")
+    peer.close()
 
 
 @both_families
