@@ -8,7 +8,7 @@ if not sys.platform.startswith("linux"):
 from Cython.Build import cythonize  # noqa: E402 (the sentence above comes first)
 from setuptools import Extension, setup  # noqa: E402
 
-MODULES = ("_ring", "_handles", "_cork", "_poll", "_loop", "_watch", "_guest",
+MODULES = ("_ring", "_handles", "_poll", "_loop", "_watch", "_guest", "_cork",
            "_backlog", "_address", "_transport", "_stream", "_datagram", "_sockops",
            "_tls", "_accept", "_pipe", "_files")
 

@@ -13,9 +13,10 @@ PACKAGE = ROOT / "uring_loop"
 LAYERS = (
     ("_version", "_compat", "_uapi", "backend", "options", "statistics",
      "threads", "later"),
-    ("_ring", "_handles", "_backlog", "_address", "_cork"),
+    ("_ring", "_handles", "_backlog", "_address"),
     ("_poll",),
     ("_loop",),
+    ("_cork",),
     ("_transport", "_tls"),
     ("_stream", "_watch", "_guest", "_datagram", "_sockops", "_files", "_pipe"),
     ("_accept", "fallback", "guest", "children", "names", "rawfile", "reading"),

@@ -1,7 +1,9 @@
+from uring_loop._loop cimport Writer
+
 from libc.stdint cimport int64_t
 
 
-cdef class Writer:
+cdef class PiecemealWriter(Writer):
     # The iteration of the last write, and how many writes it had.
     cdef unsigned int write_step
     cdef unsigned char writes_count
@@ -10,7 +12,6 @@ cdef class Writer:
 
     cdef bint writes_piecemeal(self, unsigned int step) noexcept
     cdef int uncorked(self, Py_ssize_t pieces_count, int64_t held_ns) noexcept
-    cdef int uncork(self) except -1
 
 
 cdef enum:

@@ -11,6 +11,8 @@ A connection that breaks the habit sends at once again, and so does one whose ca
 took long while a piece was waiting.
 """
 
+from uring_loop._loop cimport Writer
+
 cdef enum:
     # Iterations after which it is a habit.
     HABIT_AFTER = 4
@@ -20,7 +22,7 @@ cdef enum:
     LONG_NS = 500_000
 
 
-cdef class Writer:
+cdef class PiecemealWriter(Writer):
     """Base of transports: what is known of how the application writes."""
 
     cdef bint writes_piecemeal(self, unsigned int step) noexcept:
@@ -43,8 +45,4 @@ cdef class Writer:
         # Cannot raise: numbers only.
         if pieces_count == 1 or held_ns > LONG_NS:
             self.habit = PAUSE
-        return 0
-
-    cdef int uncork(self) except -1:
-        """Send what waits, if anything does."""
         return 0

@@ -1,4 +1,3 @@
-from uring_loop._cork cimport Writer
 from uring_loop._handles cimport Handle, HandleOwner, TimerHandle
 from uring_loop._poll cimport AdaptivePoll, WakeOperation
 from uring_loop._ring cimport BufferPool, Operation, Ring
@@ -8,6 +7,10 @@ from libc.stdint cimport int64_t
 
 cdef class Watcher(Operation):
     cdef int look(self) except -1
+
+
+cdef class Writer:
+    cdef int uncork(self) except -1
 
 
 cdef class LoopCore(HandleOwner):

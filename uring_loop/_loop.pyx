@@ -83,6 +83,14 @@ cdef class Watcher(Operation):
         raise NotImplementedError
 
 
+cdef class Writer:
+    """Who may hold back what a callback writes until the callback has returned."""
+
+    cdef int uncork(self) except -1:
+        """Send what waits, if anything does."""
+        return 0
+
+
 cdef class LoopCore(HandleOwner):
     """The hot part of a loop; asyncio's SelectorEventLoop stands behind it."""
 

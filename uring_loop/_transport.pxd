@@ -1,5 +1,5 @@
 from uring_loop._address cimport RawName
-from uring_loop._cork cimport Writer
+from uring_loop._cork cimport PiecemealWriter
 from uring_loop._loop cimport LoopCore
 from uring_loop._ring cimport Operation
 
@@ -14,7 +14,7 @@ cdef class WritePoll(Operation):
     cdef object context
 
 
-cdef class Transport(Writer):
+cdef class Transport(PiecemealWriter):
     cdef LoopCore loop
     cdef object protocol
     cdef object server

@@ -25,7 +25,7 @@ from asyncio import base_events, futures, selector_events, trsock
 from uring_loop._address cimport read_name, take_peername, take_sockname
 from uring_loop._compat import (
     SERVERS_KNOW_CLIENTS, attach_to_server, detach_from_server)
-from uring_loop._cork cimport Writer
+from uring_loop._cork cimport PiecemealWriter
 from uring_loop._ring cimport Operation
 from uring_loop._uapi cimport ECANCELED, io_uring_prep_poll_add, io_uring_sqe
 
@@ -109,7 +109,7 @@ cdef class WritePoll(Operation):
         return f"<WritePoll of {self.transport!r}>"
 
 
-cdef class Transport(Writer):
+cdef class Transport(PiecemealWriter):
     """Base of the compiled transports; does no I/O."""
 
     def __cinit__(self, *args, **kwargs):
