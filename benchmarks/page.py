@@ -108,9 +108,9 @@ quartiles. **Above 1 is better than {baseline}**, for throughput, for CPU time, 
 for the scenarios where a lower value is the better one.
 
 - *CPU µs*: user and system time of the server process per request.
-- The two scenarios with a second thread in the measured process run on one core as well:
-  on two, a round trip took 0.6 to 1.4 of {baseline}'s from run to run, by where the
-  kernel woke the other thread.
+- Where the measured process has a second thread, it runs on one core all the same: on
+  two, a round trip took 0.6 to 1.4 of {baseline}'s from run to run, by where the kernel
+  woke the other thread.
 - *calls*: system calls of the server process per request, from a pass of its own.
 - A round in which another process or the hypervisor took more than {disturbed} of a
   measured core is left out for all loops. † marks a scenario that had too few quiet
