@@ -1,6 +1,7 @@
 """Rules for every test: installed package, deadline, strict warnings, no leaks."""
 
 import contextlib
+import faulthandler
 import gc
 import os
 import pathlib
@@ -10,9 +11,11 @@ import sysconfig
 import threading
 
 import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DEADLINE_SECONDS = 60
+REMINDER_SECONDS = 30
 
 # Warnings that fail a test: what leaks, what is lost, and whatever we say ourselves.
 ERRORS = (
@@ -68,6 +71,33 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(DEADLINE_SECONDS))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_timeout_set_timer(item, settings):
+    """The deadline speaks by an exception, once; a hang may outlive it.
+
+    A loop may swallow it, and cleaning up may hang as well: it is said again. If C code
+    never lets it be said, the process ends, and says where it hung.
+    """
+    set_by_plugin = yield
+    if settings.method == "signal":
+        signal.setitimer(signal.ITIMER_REAL, settings.timeout, REMINDER_SECONDS)
+    stderr = item.config.stash[fault_handler_stderr_fd_key]  # not captured
+    faulthandler.dump_traceback_later(
+        settings.timeout + 2 * REMINDER_SECONDS, exit=True, file=stderr)
+    return set_by_plugin
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_timeout_cancel_timer():
+    faulthandler.cancel_dump_traceback_later()
+    return (yield)
+
+
+def pytest_unconfigure():
+    """The end of the process waits for threads; a test may have left one."""
+    faulthandler.dump_traceback_later(REMINDER_SECONDS, exit=True)
 
 
 class Leaks:

@@ -94,6 +94,10 @@ ThreadSafeHandle = getattr(events, "_ThreadSafeHandle", None)
 SENDFILE_ALWAYS_SEEKS = "total_sent" not in parameters(
     asyncio.SelectorEventLoop._sock_sendfile_update_filepos)
 
+# Does os.link() follow a symbolic link if it is given no descriptor, too? Before 3.14
+# it was link(2) then, which never follows, whatever `follow_symlinks` said.
+LINK_FOLLOWS_NAMES = sys.version_info >= (3, 14)
+
 # Hides a callback's arguments but in debug mode: came in a patch release of 3.12.
 if "debug" in parameters(format_helpers._format_callback_source):
     def format_callback(loop, callback, args):

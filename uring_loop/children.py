@@ -74,8 +74,9 @@ def ended(loop, pidfd, transport):
         returncode = info.si_status if exited else -info.si_status
     finally:
         os.close(pidfd)
-    # What its pipes still brought is delivered first.
-    loop.call_soon(transport._process_exited, returncode)
+    # At once or an iteration later, as this version of asyncio says it. Between the two
+    # a signal could reach another process, which has got the number.
+    loop._child_watcher_callback(transport.get_pid(), returncode, transport)
 
 
 def status_of_stranger(pid):

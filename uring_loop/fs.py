@@ -13,6 +13,7 @@ import stat as modes
 import sys
 
 from uring_loop import _files
+from uring_loop._compat import LINK_FOLLOWS_NAMES
 from uring_loop.rawfile import ring_with
 from uring_loop.threads import Call
 
@@ -98,8 +99,8 @@ async def link(src, dst, *, src_dir_fd=None, dst_dir_fd=None, follow_symlinks=Tr
         return await Call(os.link, src, dst, src_dir_fd=src_dir_fd,
                           dst_dir_fd=dst_dir_fd, follow_symlinks=follow_symlinks)
     audited("os.link", src, dst, src_dir_fd, dst_dir_fd)
-    # As os.link: without descriptors it is link(2), which never follows.
-    follows = follow_symlinks and not (src_dir_fd is None and dst_dir_fd is None)
+    only_names = src_dir_fd is None and dst_dir_fd is None
+    follows = follow_symlinks and (LINK_FOLLOWS_NAMES or not only_names)
     await _files.link(loop, src, dst, src_dir_fd, dst_dir_fd, follows)
 
 

@@ -151,8 +151,28 @@ def test_descriptors(run, folder):
 
     run(main)
     os.chdir("full")
-    # os.link() with descriptors follows links.
     assert sorted(os.listdir()) == ["hard", "sym"] and not os.path.islink("hard")
+
+
+def test_what_a_link_of_a_link_leads_to(run, folder):
+    """Depends on the arguments, and before 3.14 on whether there is a descriptor."""
+    folder("place")
+    os.symlink("inner", "full/sym")
+
+    async def main():
+        fd = os.open("full", os.O_RDONLY)
+        try:
+            cases = [("link", {}), ("sym", {"src_dir_fd": fd})]
+            for number, (name, where) in enumerate(cases):
+                for how in ({}, {"follow_symlinks": True}, {"follow_symlinks": False}):
+                    expected, actual = f"os {number} {how}", f"ours {number} {how}"
+                    os.link(name, expected, **where, **how)
+                    await fs.link(name, actual, **where, **how)
+                    assert os.path.islink(actual) == os.path.islink(expected), actual
+        finally:
+            os.close(fd)
+
+    run(main)
 
 
 def test_same_file(run, folder):

@@ -90,7 +90,8 @@ def test_a_runner_runs_asyncio_programs_in_glib(glib, options, no_leaks):
 def test_sources_of_glib_run_beside_the_loop(GLib, glib, options, context, no_leaks):
     ticks = []
 
-    def tick(data):
+    # Older releases of PyGObject pass None, newer ones nothing.
+    def tick(*data):
         ticks.append(asyncio.events._get_running_loop())
         return len(ticks) < 3
 
@@ -156,7 +157,7 @@ def test_priorities_decide_who_is_served_first(GLib, glib, loop, context, first)
     priority = GLib.PRIORITY_HIGH if first == "loop" else GLib.PRIORITY_LOW
     source = glib.attach(loop, context, priority=priority)
     idle = add_source(GLib, context, GLib.idle_source_new,
-                      lambda data: trace.append("idle"), GLib.PRIORITY_DEFAULT)
+                      lambda *data: trace.append("idle"), GLib.PRIORITY_DEFAULT)
     loop.call_soon(trace.append, "loop")
     iterate(context, lambda: len(trace) == 2)
     source.destroy()
@@ -174,7 +175,7 @@ def test_a_callback_may_run_a_main_loop(GLib, loop, source, context):
         loop.call_soon(trace.append, "scheduled inside")
         loop.call_soon_threadsafe(int)
         timeout = add_source(GLib, context, lambda: GLib.timeout_source_new(5),
-                             lambda data: main.quit())
+                             lambda *data: main.quit())
         main.run()
         timeout.destroy()
         trace.append("out")

@@ -53,6 +53,47 @@ def test_children_of_a_loop_in_a_worker_thread(loop, trace):
     assert codes == [7]
 
 
+@parity
+async def test_whether_a_child_that_is_reaped_is_known_to_have_ended(loop, trace):
+    """Newer releases of 3.14 send no signal to a number that is free again."""
+    def heard(wait):
+        def wait_and_look(*args):
+            result = wait(*args)
+            loop.call_soon_threadsafe(lambda: seen.append(process.returncode))
+            return result
+        return wait_and_look
+
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        # asyncio's way and ours.
+        patch.setattr(os, "waitpid", heard(os.waitpid))
+        patch.setattr(os, "waitid", heard(os.waitid))
+        process = await asyncio.create_subprocess_exec(*LONG)
+        process.kill()
+        await process.wait()
+    trace("seen first", seen[0])
+
+
+@promise
+async def test_a_wait_that_fails_keeps_no_descriptor(loop, trace):
+    failed = asyncio.Event()
+
+    def refuse(*args):
+        raise OSError("refused")
+
+    loop.set_exception_handler(lambda loop, context: failed.set())
+    before = open_fds()
+    process = await asyncio.create_subprocess_exec(*LONG)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "waitid", refuse)
+        process.kill()
+        await failed.wait()
+    assert open_fds() == before
+    os.waitpid(process.pid, 0)
+    process._transport._process_exited(-signal.SIGKILL)
+    assert await process.wait() == -signal.SIGKILL
+
+
 @promise
 async def test_an_exit_status_that_somebody_else_has_read(loop, trace):
     process = await asyncio.create_subprocess_exec(*LONG)

@@ -1,6 +1,5 @@
 """enter(): how long it sleeps, what wakes it, and who runs meanwhile."""
 
-import faulthandler
 import gc
 import os
 import select
@@ -18,14 +17,6 @@ DEADLINE_SECONDS = 60
 
 # Not the method that needs SIGALRM, which is ours here, and its handler run in time.
 pytestmark = pytest.mark.timeout(DEADLINE_SECONDS, method="thread")
-
-
-@pytest.fixture(autouse=True)
-def deadline_without_the_gil():
-    """Ends a test that hangs with the GIL held, in which no Python code can run."""
-    faulthandler.dump_traceback_later(DEADLINE_SECONDS + 5, exit=True)
-    yield
-    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture
