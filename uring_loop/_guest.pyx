@@ -210,6 +210,9 @@ cdef class GuestCore:
             self.turn()
         finally:
             self.held_count -= 1
+            # Ctrl-C may have left a callback between two writes.
+            if self.loop.corked is not None:
+                self.loop.corked.uncork()
         self.stopped = self.loop._stopping and not self.midway
         return self.stopped
 
