@@ -54,10 +54,13 @@ class IOThread:
         # Reentrant: a signal handler may call stop() in the middle of run().
         self._lock = threading.RLock()
         self._state = STARTING
-        # Set when its first iteration has begun, or when there will be none; and last
-        # of all. Not Thread.join(): up to 3.12, Ctrl-C in there marks a thread that
-        # runs as ended, and the interpreter no longer waits for it.
-        self._started = threading.Event()
+        # Locked until its first iteration has begun, or until there will be none. No
+        # Event: Ctrl-C just as wait() begins may leave the lock in there locked, and
+        # the thread would hang in set().
+        self._starting = threading.Lock()
+        self._starting.acquire()
+        # Set last of all. Not Thread.join(): up to 3.12, Ctrl-C in there marks a thread
+        # that runs as ended, and the interpreter no longer waits for it.
         self._ended = threading.Event()
         self._begun = False
         self._error = None
@@ -74,7 +77,7 @@ class IOThread:
     def _start(self):
         try:
             self._thread.start()
-            self._started.wait()
+            self._starting.acquire()
         except BaseException:
             # No thread to be had, or Ctrl-C in the middle of the wait.
             self.stop()
@@ -241,7 +244,7 @@ class IOThread:
                 self._state = STOPPED
             self._fail_unfinished()
             _awaited.discard(self)
-            self._started.set()
+            self._end_starting()
             self._ended.set()
 
     def _serve(self, loop):
@@ -276,7 +279,11 @@ class IOThread:
             else:
                 self.loop.stop()
         self._begun = True
-        self._started.set()
+        self._end_starting()
+
+    def _end_starting(self):
+        if self._starting.locked():
+            self._starting.release()
 
     def _fail_unfinished(self):
         """Nobody may wait for ever: not even where finishing failed half-way."""
