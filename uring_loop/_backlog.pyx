@@ -72,9 +72,11 @@ cdef class Backlog:
         memset(&message, 0, sizeof(message))
         message.msg_iov = vector
         message.msg_iovlen = count
-        # Likely long, since the socket was full.
-        with nogil:
+        if self.bytes_count < LONG_BYTES:
             sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT)
+        else:
+            with nogil:
+                sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT)
         if sent < 0:
             return -errno
         self.drop(sent)
