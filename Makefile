@@ -12,7 +12,7 @@ VENV ?= .venv
 HOST ?= 127.0.0.1
 PORT ?= 8000
 
-SOURCES := $(wildcard uring_loop/*.p[yx][xd] include/*.h) setup.py pyproject.toml
+SOURCES := $(wildcard uring_loop/*/*.p[yx][xd] include/*.h) setup.py pyproject.toml
 PIP := $(VENV)/bin/pip --disable-pip-version-check --quiet install
 
 .PHONY: serve test examples clean
@@ -47,4 +47,4 @@ $(VENV)/examples: $(VENV)/built examples/requirements.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info uring_loop/*.so uring_loop/*.c
+	rm -rf $(VENV) build *.egg-info uring_loop/*/*.so uring_loop/*/*.c

@@ -1,5 +1,6 @@
 """Builds the compiled modules; everything else stands in pyproject.toml."""
 
+import glob
 import sys
 
 if not sys.platform.startswith("linux"):
@@ -8,23 +9,22 @@ if not sys.platform.startswith("linux"):
 from Cython.Build import cythonize  # noqa: E402 (the sentence above comes first)
 from setuptools import Extension, setup  # noqa: E402
 
-MODULES = ("_ring", "_handles", "_poll", "_loop", "_watch", "_guest", "_cork",
-           "_backlog", "_address", "_transport", "_stream", "_datagram", "_sockops",
-           "_tls", "_accept", "_pipe", "_files")
+
+def module_name(source):
+    return source.removesuffix(".pyx").replace("/", ".")
+
 
 extensions = [
     Extension(
-        f"uring_loop.{name}",
-        [f"uring_loop/{name}.pyx"],
+        module_name(source),
+        [source],
         include_dirs=["include"],
-        depends=["include/uring.h", "include/uring_abi.h", "include/uring_prep.h",
-                 "include/uring_spin.h", "include/uring_parked.h",
-                 "include/uring_file.h", "include/uring_statx.h"],
+        depends=glob.glob("include/*.h"),
         define_macros=[("_GNU_SOURCE", None)],
         # Stated, since CFLAGS of the environment may replace Python's own.
         extra_compile_args=["-O2"],
     )
-    for name in MODULES
+    for source in sorted(glob.glob("uring_loop/*/*.pyx"))
 ]
 
 setup(

@@ -210,7 +210,7 @@ def loop_for(name):
 
         return uvloop.new_event_loop()
     import uring_loop
-    from uring_loop import _ring
+    from uring_loop.driver import ring as _ring
 
     bits = {text: bit for bit, text in _ring.FLAG_NAMES.items()}
     unwanted = sum(bits[text] for text in LEFT_OUT[name])

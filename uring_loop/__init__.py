@@ -10,11 +10,12 @@ from uring_loop.running import new_event_loop, run
 # Imported when first asked for, each from its module (None: it is one): a program
 # without files or threads need not wait for them.
 _LATER = {
-    "Guest": "guest", "Statistics": "statistics", "install": "policy",
-    "IOThread": "iothread", "IOThreadGroup": "iothread_group",
-    "ShardedServer": "sharded_server", "Path": "path", "aligned_buffer": "files",
-    "copyfile": "files", "open": "files", "read_bytes": "files", "read_text": "files",
-    "write_bytes": "files", "write_text": "files", "files": None, "fs": None,
+    "Guest": "guest", "Statistics": "scheduler.statistics", "install": "policy",
+    "IOThread": "threads.iothread", "IOThreadGroup": "threads.iothread_group",
+    "ShardedServer": "threads.sharded_server", "Path": "files",
+    "aligned_buffer": "files", "copyfile": "files", "open": "files",
+    "read_bytes": "files", "read_text": "files", "write_bytes": "files",
+    "write_text": "files", "files": None, "fs": None,
 }
 __all__ = [
     "Guest", "IOThread", "IOThreadGroup", "Loop", "Path", "ShardedServer", "Statistics",

@@ -11,14 +11,14 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypedDict, TypeVar, TypeVarTuple, Unpack
 
 from uring_loop import fs as fs
-from uring_loop.files import aligned_buffer as aligned_buffer
-from uring_loop.files import copyfile as copyfile
-from uring_loop.files import open as open
-from uring_loop.files import read_bytes as read_bytes
-from uring_loop.files import read_text as read_text
-from uring_loop.files import write_bytes as write_bytes
-from uring_loop.files import write_text as write_text
-from uring_loop.path import Path as Path
+from uring_loop.files.opening import aligned_buffer as aligned_buffer
+from uring_loop.files.opening import copyfile as copyfile
+from uring_loop.files.opening import open as open
+from uring_loop.files.opening import read_bytes as read_bytes
+from uring_loop.files.opening import read_text as read_text
+from uring_loop.files.opening import write_bytes as write_bytes
+from uring_loop.files.opening import write_text as write_text
+from uring_loop.files.path import Path as Path
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")

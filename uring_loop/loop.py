@@ -11,10 +11,12 @@ import signal
 import threading
 from asyncio import constants
 
-from uring_loop import _compat, _watch, backend as backends
-from uring_loop._loop import LoopCore
-from uring_loop.later import Later
-from uring_loop.options import check_options
+from uring_loop import _compat
+from uring_loop.driver import backend as backends
+from uring_loop.driver.options import check_options
+from uring_loop.lazy import Later
+from uring_loop.scheduler import watches
+from uring_loop.scheduler.loop_core import LoopCore
 
 
 class Loop(LoopCore, asyncio.SelectorEventLoop):
@@ -72,7 +74,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
                 raise OSError(exc.errno, backends.explain(exc)) from None
             self.backend_reason = backends.fall_back(exc)
             return None
-        return _watch.RingSelector(_watch.WatchSet(self))
+        return watches.RingSelector(watches.WatchSet(self))
 
     # ---- what runs this loop
 
@@ -102,16 +104,16 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         """Run until stop() is called."""
         _compat.run_forever_setup(self)
         try:
-            hearing = self._hear_signals()
+            installed = self._install_wakeup_fd()
             try:
                 self.run_steps()
             finally:
-                if hearing:
-                    self._stop_hearing_signals()
+                if installed:
+                    self._restore_wakeup_fd()
         finally:
             _compat.run_forever_cleanup(self)
 
-    def _hear_signals(self):
+    def _install_wakeup_fd(self):
         """Let a signal end the loop's sleep, even if it comes just before.
 
         Python's handlers run between bytecodes. A signal that arrives after the last
@@ -126,7 +128,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
             return False
         return True
 
-    def _stop_hearing_signals(self):
+    def _restore_wakeup_fd(self):
         """Undo it, unless our own handlers or somebody else need the descriptor."""
         current = signal.set_wakeup_fd(-1)
         if self._signal_handlers or current != self._csock.fileno():
@@ -134,7 +136,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
 
     def guest(self, **options):
         """A Guest: lets a foreign main loop run this one. Options are Guest's."""
-        from uring_loop.guest import Guest
+        from uring_loop.guest.guest import Guest
         return Guest(self, **options)
 
     def close(self):
@@ -154,35 +156,35 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
 
     # ---- without a thread where nobody need be asked
 
-    getaddrinfo = Later("names")
-    getnameinfo = Later("names")
+    getaddrinfo = Later("net.resolver")
+    getnameinfo = Later("net.resolver")
 
     # ---- a user's own sockets, on the ring
 
-    sock_recv = Later("_sockops")
-    sock_recv_into = Later("_sockops")
-    sock_recvfrom = Later("_sockops")
-    sock_recvfrom_into = Later("_sockops")
-    sock_sendall = Later("_sockops")
-    sock_sendto = Later("_sockops")
-    sock_connect = Later("_sockops")
-    sock_accept = Later("_sockops")
-    create_connection = Later("_sockops")
-    _sock_sendfile_native = Later("_sockops")
+    sock_recv = Later("net.sock_calls")
+    sock_recv_into = Later("net.sock_calls")
+    sock_recvfrom = Later("net.sock_calls")
+    sock_recvfrom_into = Later("net.sock_calls")
+    sock_sendall = Later("net.sock_calls")
+    sock_sendto = Later("net.sock_calls")
+    sock_connect = Later("net.connect")
+    sock_accept = Later("net.sock_calls")
+    create_connection = Later("net.connect")
+    _sock_sendfile_native = Later("net.sock_calls")
 
     # ---- watches of descriptors
 
-    _add_reader = _watch._add_reader
-    _remove_reader = _watch._remove_reader
-    _add_writer = _watch._add_writer
-    _remove_writer = _watch._remove_writer
+    _add_reader = watches._add_reader
+    _remove_reader = watches._remove_reader
+    _add_writer = watches._add_writer
+    _remove_writer = watches._remove_writer
 
     # ---- hooks of the stdlib, on the ring
 
     def _make_socket_transport(self, sock, protocol, waiter=None, *, extra=None,
                                server=None):
-        from uring_loop._stream import StreamTransport
-        from uring_loop.fallback import SelectorStreamTransport, does_more
+        from uring_loop.net.stream import StreamTransport
+        from uring_loop.net.fallback import SelectorStreamTransport, does_more
         if sock.fileno() in self._transports.data:
             _compat.refuse_second_transport(self, sock)
         kind = StreamTransport
@@ -192,8 +194,8 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
 
     def _make_datagram_transport(self, sock, protocol, address=None, waiter=None,
                                  extra=None):
-        from uring_loop._datagram import DatagramTransport
-        from uring_loop.fallback import does_more
+        from uring_loop.net.datagram import DatagramTransport
+        from uring_loop.net.fallback import does_more
         if self.ring is None or does_more(sock):
             return super()._make_datagram_transport(
                 sock, protocol, address, waiter, extra)
@@ -206,7 +208,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
             ssl_handshake_timeout=constants.SSL_HANDSHAKE_TIMEOUT,
             ssl_shutdown_timeout=constants.SSL_SHUTDOWN_TIMEOUT):
         """The stdlib's, but for what stands above and below."""
-        from uring_loop._tls import SSLProtocol
+        from uring_loop.net.tls import SSLProtocol
         ssl_protocol = SSLProtocol(
             self, protocol, sslcontext, waiter, server_side, server_hostname,
             ssl_handshake_timeout=ssl_handshake_timeout,
@@ -215,17 +217,17 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         return ssl_protocol._app_transport
 
     def _make_read_pipe_transport(self, pipe, protocol, waiter=None, extra=None):
-        from uring_loop._pipe import ReadPipeTransport
+        from uring_loop.process.pipes import ReadPipeTransport
         return ReadPipeTransport(self, pipe, protocol, waiter, extra)
 
     def _make_write_pipe_transport(self, pipe, protocol, waiter=None, extra=None):
-        from uring_loop._pipe import WritePipeTransport
+        from uring_loop.process.pipes import WritePipeTransport
         return WritePipeTransport(self, pipe, protocol, waiter, extra)
 
     async def _make_subprocess_transport(self, *args, **kwargs):
-        from uring_loop import children
-        if children.are_ours_to_watch():
-            return await children.start(self, *args, **kwargs)
+        from uring_loop.process import subprocesses
+        if subprocesses.are_ours_to_watch():
+            return await subprocesses.start(self, *args, **kwargs)
         return await super()._make_subprocess_transport(*args, **kwargs)
 
     def _start_serving(self, protocol_factory, sock, sslcontext=None, server=None,
@@ -239,7 +241,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         if self.ring is None or not self.multishot:
             super()._start_serving(protocol_factory, sock, server=server, **serving)
             return
-        from uring_loop._accept import AcceptOperation
+        from uring_loop.net.listener import AcceptOperation
         listener = AcceptOperation(self, sock, protocol_factory, server, serving)
         self._listeners[sock] = listener
         listener.start()

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 import uring_loop
-from uring_loop.threads import Call
+from uring_loop.files.executor import Call
 
 from .conftest import RINGS, in_flight, pipe_files, run_on
 

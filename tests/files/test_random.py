@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from uring_loop import textfile
+from uring_loop.files import textfile
 
 from .conftest import LOOPS, run_on
 from .differences import compare

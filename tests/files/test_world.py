@@ -10,7 +10,7 @@ import threading
 import pytest
 
 import uring_loop
-from uring_loop import rawfile
+from uring_loop.files import rawfile
 
 from .conftest import pipe_files
 

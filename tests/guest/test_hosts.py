@@ -9,7 +9,7 @@ import threading
 import pytest
 
 import uring_loop
-from uring_loop.hosts import AsyncioHost, QtHost, TkHost
+from uring_loop.guest.hosts import AsyncioHost, QtHost, TkHost
 
 from .test_glib import program
 from .toolkits import need, need_program

@@ -3,7 +3,7 @@
 import pytest
 
 import uring_loop
-from uring_loop._poll import AdaptivePoll
+from uring_loop.scheduler.busy_poll import AdaptivePoll
 
 from ..parity import loops
 

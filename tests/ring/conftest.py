@@ -16,7 +16,8 @@ import types
 
 import pytest
 
-from uring_loop._ring import BufferPool, Ring
+from uring_loop.driver.buffer_pool import BufferPool
+from uring_loop.driver.ring import Ring
 
 HERE = pathlib.Path(__file__).resolve().parent
 INCLUDE = HERE.parent.parent / "include"

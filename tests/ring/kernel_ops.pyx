@@ -8,8 +8,9 @@ from cpython.bytearray cimport PyByteArray_AS_STRING
 from libc.stdint cimport int64_t, uint16_t, uint64_t, uint8_t, uintptr_t
 from libc.string cimport memset
 
-from uring_loop._ring cimport BufferPool, Operation, Ring
-from uring_loop._uapi cimport *
+from uring_loop.driver.buffer_pool cimport BufferPool
+from uring_loop.driver.ring cimport Operation, Ring
+from uring_loop.driver.uapi cimport *
 
 cdef extern from "uring.h" nogil:
     enum:

@@ -9,7 +9,8 @@ import weakref
 
 import pytest
 
-from uring_loop._ring import BufferPool, Ring
+from uring_loop.driver.buffer_pool import BufferPool
+from uring_loop.driver.ring import Ring
 
 ECANCELED = -errno.ECANCELED
 

@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from uring_loop._ring import BufferPool, Ring
+from uring_loop.driver.buffer_pool import BufferPool
+from uring_loop.driver.ring import Ring
 
 FORKED = "made before fork.*make a new event loop in the child"
 FOREIGN = "belongs to another thread .SINGLE_ISSUER"

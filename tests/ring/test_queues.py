@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from uring_loop._ring import Operation
+from uring_loop.driver.ring import Operation
 
 ONCE = [(0, False)]
 

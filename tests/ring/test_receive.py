@@ -316,7 +316,7 @@ def accept_without_descriptors(ops):
     """In a child: EMFILE ends the accept; the connection waits in the backlog."""
     import resource
 
-    from uring_loop._ring import Ring
+    from uring_loop.driver.ring import Ring
 
     ring = Ring(sq_entries=8)
     listener = socket.create_server(("127.0.0.1", 0))

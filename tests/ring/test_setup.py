@@ -10,7 +10,8 @@ import threading
 
 import pytest
 
-from uring_loop._ring import BufferPool, Ring
+from uring_loop.driver.buffer_pool import BufferPool
+from uring_loop.driver.ring import Ring
 
 from .conftest import ENTER_LIMIT_NS
 

@@ -183,7 +183,7 @@ except KeyboardInterrupt:
 def test_ctrl_c_in_the_wait_for_the_start_leaves_nothing(backend):
     """The constructor raises KeyboardInterrupt once the half-started thread is gone."""
     words, err, returncode = interrupt(backend, """
-import uring_loop.iothread as module
+import uring_loop.threads.iothread as module
 
 class Slow(module.Loop):
     def __init__(self, **options):

@@ -212,7 +212,7 @@ def test_wrong_arguments_are_refused(group, wrong):
 
 def test_nothing_listens_if_one_thread_cannot(group, monkeypatch):
     """The second copy of the socket meets a full table: the others are undone."""
-    import uring_loop.sharded_server as module
+    import uring_loop.threads.sharded_server as module
 
     original, copies = module.listener_like, []
 

@@ -47,7 +47,7 @@ def test_its_ring_has_the_flags_of_its_options_and_obeys_it(ring_options):
 
 def own_ring_number():
     """The owner of a ring that this thread makes."""
-    from uring_loop._ring import Ring
+    from uring_loop.driver.ring import Ring
 
     ring = Ring(sq_entries=8)
     try:

@@ -1,1 +1,0 @@
-from uring_loop._loop cimport LoopCore

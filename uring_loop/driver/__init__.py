@@ -1,0 +1,1 @@
+"""The kernel edge: rings, operations, buffers, and which driver serves them."""

@@ -1,0 +1,38 @@
+# What the package uses of CPython's C API beside Cython's own declarations. Each
+# declaration stands here once.
+
+from cpython.object cimport PyObject
+
+cdef extern from "Python.h":
+    object PyContext_CopyCurrent()
+    object PyContext_Copy(PyObject *context)
+    int PyContext_Enter(PyObject *context) except -1
+    # For callers that look at the result themselves: -1 with an exception set.
+    int PyContext_Enter_raw "PyContext_Enter" (PyObject *context)
+    # Fails only if the context is not the one that was entered last: impossible here,
+    # but for handles, which look at the result.
+    int PyContext_Exit(PyObject *context)
+
+    # Called by name: Cython would look at the callee's type each time.
+    object PyObject_CallNoArgs(object callback)
+    object PyObject_CallOneArg(object callback, object argument)
+    # Results as pointers: Cython's `try` would save and restore the thread's exception
+    # state round each call.
+    PyObject *PyObject_CallNoArgs_raw "PyObject_CallNoArgs" (PyObject *callback)
+    PyObject *PyObject_Call_raw "PyObject_Call" (
+        PyObject *callback, PyObject *args, PyObject *kwargs)
+    PyObject *PyObject_CallMethodOneArg(
+        PyObject *self, PyObject *name, PyObject *argument)
+
+    int PyObject_GenericSetAttr(
+        PyObject *self, PyObject *name, PyObject *value) except -1
+    # Cannot fail for a class that has a place for the dictionary.
+    PyObject **_PyObject_GetDictPtr(object)
+    void Py_CLEAR(PyObject *)
+    # None is no callback.
+    object PyWeakref_NewRef(object target, object callback)
+    void PyErr_CheckSignals() except *
+    int PySys_Audit(const char *event, const char *format, ...) except -1
+    int _PyBytes_Resize(PyObject **bytes, Py_ssize_t size) except -1
+    enum:
+        PyBUF_WRITE

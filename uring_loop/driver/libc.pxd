@@ -1,0 +1,96 @@
+# What the package uses of the C library: sockets, descriptors, epoll, memory. Each
+# declaration stands here once. Flags that other modules' code combines are ints.
+
+cdef extern from "<sys/socket.h>" nogil:
+    struct sockaddr:
+        pass
+    struct iovec:
+        void *iov_base
+        size_t iov_len
+    struct msghdr:
+        void *msg_name
+        unsigned msg_namelen
+        iovec *msg_iov
+        size_t msg_iovlen
+    ssize_t send(int fd, const void *buf, size_t len, int flags)
+    ssize_t sendmsg(int fd, const msghdr *message, int flags)
+    ssize_t sendto(int fd, const void *buf, size_t len, int flags,
+                   const sockaddr *address, unsigned address_size)
+    ssize_t recv(int fd, void *buf, size_t len, int flags)
+    ssize_t recvmsg(int fd, msghdr *message, int flags)
+    int getsockname(int fd, sockaddr *address, unsigned *size)
+    int getpeername(int fd, sockaddr *address, unsigned *size)
+    int getsockopt(int fd, int level, int name, void *value, unsigned *size)
+    int setsockopt(int fd, int level, int name, const void *value, unsigned size)
+    int AF_INET
+    int AF_INET6
+    int MSG_DONTWAIT
+    int MSG_NOSIGNAL
+    int SOCK_CLOEXEC
+    int SOCK_NONBLOCK
+    int SOCK_STREAM
+    int SOL_SOCKET
+    int SO_ACCEPTCONN
+    int SO_ERROR
+
+cdef extern from "<netinet/in.h>" nogil:
+    struct in_addr:
+        pass
+    struct in6_addr:
+        pass
+    struct sockaddr_in:
+        unsigned short sin_family
+        unsigned short sin_port
+        in_addr sin_addr
+    struct sockaddr_in6:
+        unsigned short sin6_family
+        unsigned short sin6_port
+        unsigned int sin6_flowinfo
+        in6_addr sin6_addr
+        unsigned int sin6_scope_id
+    int IPPROTO_TCP
+
+cdef extern from "<netinet/tcp.h>" nogil:
+    int TCP_NODELAY
+
+cdef extern from "<arpa/inet.h>" nogil:
+    unsigned short ntohs(unsigned short value)
+    unsigned short htons(unsigned short value)
+    unsigned int ntohl(unsigned int value)
+    unsigned int htonl(unsigned int value)
+    int inet_pton(int family, const char *text, void *address)
+    const char *inet_ntop(int family, const void *address, char *text, unsigned size)
+    int INET6_ADDRSTRLEN
+
+cdef extern from "<unistd.h>" nogil:
+    ssize_t read(int fd, void *buf, size_t count)
+    ssize_t write(int fd, const void *buf, size_t count)
+    # Not `close`: methods of that name stand beside it.
+    int close_fd "close" (int fd)
+
+cdef extern from "<poll.h>" nogil:
+    enum:
+        POLLIN
+        POLLOUT
+        POLLERR
+        POLLHUP
+
+cdef extern from "<sys/epoll.h>" nogil:
+    enum:
+        EPOLL_CLOEXEC
+        EPOLL_CTL_ADD
+        EPOLL_CTL_DEL
+        EPOLL_CTL_MOD
+        EPOLLIN
+        EPOLLOUT
+    union epoll_data:
+        int fd
+    struct epoll_event:
+        unsigned int events
+        epoll_data data
+    int epoll_create1(int flags)
+    int epoll_ctl(int epfd, int op, int fd, epoll_event *event)
+    int epoll_wait(int epfd, epoll_event *events, int maxevents, int timeout)
+
+cdef extern from "<sys/mman.h>" nogil:
+    int MAP_NORESERVE

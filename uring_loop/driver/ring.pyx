@@ -1,0 +1,601 @@
+"""A ring, and the operations in flight on it.
+
+Nothing here knows asyncio. Three rules carry the whole project:
+
+1. Memory that the kernel may touch belongs to an `Operation`, and the ring's ledger
+   holds that operation from the push of its entry to its last completion (the one
+   without IORING_CQE_F_MORE). `user_data` is the operation's address.
+2. Cancelling is a request. The operation ends with its own last completion.
+3. A completion is copied and its slot freed before anybody acts on it. What acts on
+   it may prepare more, but never enters and never reaps.
+"""
+
+cimport cython
+from cpython.object cimport PyObject
+from libc.errno cimport (
+    EAGAIN, EBADFD, EBUSY, EEXIST, EINTR, EINVAL, ENOMEM, ENOSYS, ETIME)
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
+from libc.stdlib cimport free
+from libc.string cimport memset
+
+import os
+import time
+
+from uring_loop.driver.capi cimport PyErr_CheckSignals
+from uring_loop.driver.options import check_taskrun
+from uring_loop.driver.uapi cimport *
+
+# (flags given up, flags taken instead, the kernel that brought the first):
+# the ladder, top rung first. EINVAL steps down one rung.
+LADDER = (
+    (IORING_SETUP_NO_SQARRAY, 0, "NO_SQARRAY", "6.6"),
+    (IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_COOP_TASKRUN, "DEFER_TASKRUN", "6.1"),
+    (IORING_SETUP_SINGLE_ISSUER, 0, "SINGLE_ISSUER", "6.0"),
+    (IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG, 0,
+     "COOP_TASKRUN|TASKRUN_FLAG", "5.19"),
+    (IORING_SETUP_SUBMIT_ALL, 0, "SUBMIT_ALL", "5.18"),
+)
+FLAG_NAMES = {
+    IORING_SETUP_CQSIZE: "CQSIZE",
+    IORING_SETUP_CLAMP: "CLAMP",
+    IORING_SETUP_R_DISABLED: "R_DISABLED",
+    IORING_SETUP_SUBMIT_ALL: "SUBMIT_ALL",
+    IORING_SETUP_COOP_TASKRUN: "COOP_TASKRUN",
+    IORING_SETUP_TASKRUN_FLAG: "TASKRUN_FLAG",
+    IORING_SETUP_SINGLE_ISSUER: "SINGLE_ISSUER",
+    IORING_SETUP_DEFER_TASKRUN: "DEFER_TASKRUN",
+    IORING_SETUP_NO_SQARRAY: "NO_SQARRAY",
+}
+TASKRUN_FLAGS = {
+    "defer": IORING_SETUP_DEFER_TASKRUN,
+    "coop": IORING_SETUP_COOP_TASKRUN,
+}
+NEEDED_OPCODES = (IORING_OP_POLL_ADD, IORING_OP_ACCEPT, IORING_OP_ASYNC_CANCEL,
+                  IORING_OP_READ, IORING_OP_RECV)
+cdef enum:
+    # struct io_uring_probe with one entry for each opcode that can be.
+    PROBE_BYTES = 16 + 256 * 8
+SMALLEST_SQ_ENTRIES = 8
+# How often ENOMEM is retried, each time with half the ring down to the smallest.
+ENOMEM_RETRIES = 12
+# Ring memory of a closed ring comes back to RLIMIT_MEMLOCK 8 to 20 ms late.
+MEMLOCK_DELAY_SECONDS = 0.01
+DRAIN_SECONDS = 2
+
+cdef extern from *:
+    """
+    static _Thread_local unsigned long uring_thread_token;
+    """
+    unsigned long uring_thread_token
+
+cdef unsigned long fork_count = 0
+cdef unsigned long thread_count = 0
+
+
+cdef unsigned long thread_token() noexcept:
+    """A number that no other thread of this process has or had.
+
+    Neither pthread nor kernel ids will do: a new thread may get those of an ended one,
+    but not its rings.
+    """
+    # Arithmetic only: cannot raise.
+    global thread_count
+    global uring_thread_token
+    if uring_thread_token == 0:
+        thread_count += 1
+        uring_thread_token = thread_count
+    return uring_thread_token
+
+
+def _note_fork():
+    global fork_count
+    fork_count += 1
+
+
+os.register_at_fork(after_in_child=_note_fork)
+
+
+cdef unsigned long fork_mark_now() noexcept:
+    """A number that is another one in a forked child."""
+    # A load: cannot raise.
+    return fork_count
+
+
+cpdef object os_error(int res):
+    """The OSError (of the fitting subclass) for a result of -errno."""
+    return OSError(-res, os.strerror(-res))
+
+
+cdef class Operation:
+    """One request to the kernel, reused for as long as its owner likes."""
+
+    cdef int prepare(self, io_uring_sqe *sqe) except -1:
+        """Fill the entry; user_data is the ring's to write."""
+        raise NotImplementedError
+
+    cdef int complete(self, int res, unsigned flags) except -1:
+        """Hear a result; only KeyboardInterrupt and SystemExit may leave."""
+        raise NotImplementedError
+
+    cdef bint abandoned(self) except -1:
+        """Hear that its ring was closed before the answer came, so that the kernel may
+        still touch its memory. Returns whether it can be prepared on another ring; if
+        not, it has ended now."""
+        return True
+
+    cdef int moved(self) except -1:
+        """Hear that it has been prepared on another ring, and the old one is closed."""
+        return 0
+
+    def __repr__(self):
+        state = "in flight" if self.in_flight else "idle"
+        if self.cancel_requested:
+            state += ", cancel requested"
+        return f"<{type(self).__name__} {state}>"
+
+
+@cython.final
+cdef class Ring:
+    """One io_uring instance with a ledger of what is in flight on it.
+
+    sq_entries   size of the submission queue, a power of two; halved while the
+                 kernel answers ENOMEM (RLIMIT_MEMLOCK)
+    cq_entries   size of the completion queue; default 4 * sq_entries
+    taskrun      "defer" (DEFER_TASKRUN) or "coop" (COOP_TASKRUN)
+    single_issuer  whether SINGLE_ISSUER is asked for, which "defer" needs
+    disabled     create it with R_DISABLED: `enable` makes the thread that calls it
+                 the single issuer; nothing is submitted before
+    known_flags  set-up flags outside this mask are answered EINVAL without asking
+                 the kernel, as an older kernel would
+
+    `flags` are the set-up flags granted, `refused` maps each name that was not to
+    the reason. Raises OSError with the kernel's errno. Linux 5.11 or later.
+    """
+
+    def __cinit__(self, *, unsigned sq_entries=256, unsigned cq_entries=0,
+                  str taskrun="defer", bint single_issuer=True, bint disabled=False,
+                  unsigned known_flags=0xFFFFFFFF):
+        cdef unsigned flags = (
+            IORING_SETUP_SUBMIT_ALL | IORING_SETUP_TASKRUN_FLAG
+            | IORING_SETUP_NO_SQARRAY | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP)
+        self.closed = True
+        self.refused = {}
+        self.known_flags = known_flags
+        self.fork_mark = fork_count
+        self.tell_fd = -1
+        check_taskrun(taskrun, single_issuer)
+        flags |= TASKRUN_FLAGS[taskrun]
+        if single_issuer:
+            flags |= IORING_SETUP_SINGLE_ISSUER
+        else:
+            self.refused["SINGLE_ISSUER"] = "not asked for: single_issuer=False"
+        if disabled:
+            flags |= IORING_SETUP_R_DISABLED
+        self.negotiate_flags(sq_entries, cq_entries or 4 * sq_entries, flags)
+        self.closed = False
+        self.enabled = not disabled
+        self.owner = thread_token() if self.enabled else 0
+        self.check_kernel()
+
+    cdef int negotiate_flags(self, unsigned entries, unsigned cq_entries,
+                        unsigned flags) except -1:
+        """Create the ring with the most flags that this kernel takes."""
+        cdef io_uring_params params
+        cdef int res
+        for given_up, instead, name, version in ((0, 0, "", ""), *LADDER):
+            if given_up and not flags & given_up:
+                continue
+            if given_up:
+                self.refused[name] = f"EINVAL from this kernel (needs Linux {version})"
+                flags = (flags & ~<unsigned>given_up) | <unsigned>instead
+            memset(&params, 0, sizeof(params))
+            params.flags = flags
+            res = self.create(entries, cq_entries, &params)
+            if res == 0:
+                self.flags = params.flags
+                return 0
+            if res != -EINVAL:
+                break
+        raise os_error(res)
+
+    cdef int create(self, unsigned entries, unsigned cq_entries,
+                    io_uring_params *params) except? -1:
+        """One rung: 0 or -errno. ENOMEM is retried later and with less."""
+        cdef unsigned flags = params.flags
+        cdef int retries = ENOMEM_RETRIES
+        cdef int res = -EINVAL
+        if flags & ~self.known_flags:
+            return res
+        while True:
+            memset(params, 0, sizeof(io_uring_params))
+            params.flags = flags
+            params.cq_entries = cq_entries
+            res = io_uring_queue_init_params(entries, &self.ring, params)
+            if res != -ENOMEM or not retries:
+                return res
+            retries -= 1
+            time.sleep(MEMLOCK_DELAY_SECONDS)
+            if entries > SMALLEST_SQ_ENTRIES:
+                entries //= 2
+                cq_entries = max(cq_entries // 2, 2 * entries)
+
+    cdef int check_kernel(self) except -1:
+        """Ask which operations it has, never guess from its version, and whether a
+        seccomp filter that let the set-up pass forbids the rest."""
+        cdef char memory[PROBE_BYTES]
+        cdef io_uring_probe *probe = <io_uring_probe *>memory
+        cdef unsigned opcode
+        memset(memory, 0, sizeof(memory))
+        res = io_uring_register_probe(&self.ring, probe, 256)
+        if res == 0:
+            for opcode in range(probe.ops_len):
+                self.known_opcodes[opcode] = (
+                    probe.ops[opcode].flags & IO_URING_OP_SUPPORTED)
+            if not all(map(self.has_opcode, NEEDED_OPCODES)):
+                res = -ENOSYS
+        if res == 0:
+            res = io_uring_submit(&self.ring)
+            if not self.enabled and res == -EBADFD:
+                # What a disabled ring answers to all who may ask.
+                res = 0
+        if res < 0:
+            self.close()
+            raise os_error(res)
+        return 0
+
+    cdef void continue_counts(self, Ring other) noexcept:
+        """Go on with the counts of the ring that this one takes over from."""
+        # Assignments only: cannot raise.
+        self.enter_count = other.enter_count
+        self.completion_count = other.completion_count
+        self.full_count = other.full_count
+
+    cpdef bint has_opcode(self, unsigned char opcode) noexcept:
+        """Does this kernel have the operation?"""
+        # A load: cannot raise.
+        return self.known_opcodes[opcode]
+
+    @property
+    def sq_entries(self):
+        """Size of the submission queue that was granted."""
+        return self.ring.sq.ring_entries
+
+    @property
+    def cq_entries(self):
+        """Size of the completion queue that was granted."""
+        return self.ring.cq.ring_entries
+
+    @property
+    def flag_names(self):
+        """Names of the set-up flags that the kernel granted."""
+        return tuple(name for bit, name in FLAG_NAMES.items() if self.flags & bit)
+
+    def fileno(self):
+        """The ring's descriptor. Not for poll(2): see docs/kernel.md."""
+        return self.ring.ring_fd
+
+    def __repr__(self):
+        state = ("closed" if self.closed else
+                 "enabled" if self.enabled else "disabled")
+        return (f"<Ring {state} {'|'.join(self.flag_names)} "
+                f"{self.in_flight_count} in flight>")
+
+    # ---- ledger ---------------------------------------------------------------
+
+    cdef void link(self, Operation op) noexcept:
+        # Nothing here can raise: assignments only.
+        if self.ledger_first is not None:
+            self.ledger_first.ledger_previous = <PyObject *>op
+        op.ledger_next = self.ledger_first
+        op.ledger_previous = NULL
+        self.ledger_first = op
+        op.in_flight = True
+        op.cancel_requested = False
+        self.in_flight_count += 1
+
+    cdef void unlink(self, Operation op) noexcept:
+        # Nothing here can raise: assignments only.
+        cdef Operation follower = op.ledger_next
+        if op.ledger_previous == NULL:
+            self.ledger_first = follower
+        else:
+            (<Operation>op.ledger_previous).ledger_next = follower
+        if follower is not None:
+            follower.ledger_previous = op.ledger_previous
+        op.ledger_next = None
+        op.ledger_previous = NULL
+        op.in_flight = False
+        self.in_flight_count -= 1
+
+    def in_flight(self):
+        """What the kernel has not answered for good, newest first."""
+        operations = []
+        cdef Operation op = self.ledger_first
+        while op is not None:
+            operations.append(op)
+            op = op.ledger_next
+        return operations
+
+    # ---- submission -----------------------------------------------------------
+
+    cdef int check_usable(self) except -1:
+        if self.closed:
+            raise RuntimeError("the ring is closed")
+        if self.is_forked():
+            raise RuntimeError(
+                "this loop was made before fork(): its ring belongs to the parent "
+                "process; make a new event loop in the child")
+        return 0
+
+    cdef bint is_forked(self) noexcept:
+        """Is this a child process, and the ring its parent's?"""
+        # Compares numbers: cannot raise.
+        return self.fork_mark != fork_count
+
+    cdef bint is_mine(self) noexcept:
+        """Is the calling thread the one that may use the ring?"""
+        # Compares numbers: cannot raise.
+        return (self.enabled and not self.closed and not self.is_forked()
+                and self.owner == thread_token())
+
+    cpdef int enable(self) except -1:
+        """Make the calling thread the single issuer of a ring made disabled."""
+        self.check_usable()
+        if not self.enabled:
+            res = io_uring_enable_rings(&self.ring)
+            if res < 0:
+                raise os_error(res)
+            self.enabled = True
+            self.owner = thread_token()
+        return 0
+
+    cdef io_uring_sqe *next_entry(self) except NULL:
+        cdef io_uring_sqe *sqe = NULL
+        self.check_usable()
+        if not self.parked.count:
+            sqe = io_uring_get_sqe(&self.ring)
+        if sqe == NULL:
+            sqe = self.entry_when_full()
+        if self.tell_fd >= 0:
+            os.eventfd_write(self.tell_fd, 1)
+            self.tell_fd = -1
+        return sqe
+
+    cdef io_uring_sqe *entry_when_full(self) except NULL:
+        cdef io_uring_sqe *sqe = NULL
+        if (self.enabled and self.owner != thread_token()
+                and self.flags & IORING_SETUP_SINGLE_ISSUER):
+            # Only its own thread may submit: there the loop goes on some time, or
+            # another runs it, and all is prepared anew on another ring.
+            sqe = uring_park(&self.parked)
+            if sqe == NULL:
+                raise MemoryError
+            return sqe
+        self.unpark()
+        sqe = io_uring_get_sqe(&self.ring)
+        if sqe == NULL:
+            self.make_room()
+            sqe = io_uring_get_sqe(&self.ring)
+            if sqe == NULL:
+                raise os_error(-EAGAIN)
+        return sqe
+
+    cdef int unpark(self) except -1:
+        while uring_unpark(&self.parked, &self.ring):
+            self.make_room()
+        return 0
+
+    cdef int make_room(self) except -1:
+        """Hand a full queue to the kernel: callers never see "full"."""
+        self.enable()
+        for _ in range(100):
+            # Without GETEVENTS: this may run inside reap(), which alone posts.
+            res = io_uring_submit(&self.ring)
+            if res > 0:
+                return 0
+            self.check_result(res)
+            time.sleep(MEMLOCK_DELAY_SECONDS)
+        raise os_error(-EAGAIN)
+
+    cdef int fill(self, io_uring_sqe *sqe, Operation op) except -1:
+        try:
+            op.prepare(sqe)
+        except BaseException:
+            # The entry is handed out, with whatever stood there: let it do nothing.
+            io_uring_prep_nop(sqe)
+            raise
+        io_uring_sqe_set_data64(sqe, <uint64_t><uintptr_t><void *>op)
+        return 0
+
+    cpdef int prepare(self, Operation op) except -1:
+        """Queue an idle operation; the next enter submits it."""
+        if op is None:
+            raise TypeError("an Operation is needed, not None")
+        if op.in_flight:
+            raise RuntimeError(f"already in flight: {op!r}")
+        self.fill(self.next_entry(), op)
+        self.link(op)
+        return 0
+
+    cpdef int cancel(self, Operation op) except -1:
+        """Ask for the end of an operation; its last completion is the answer."""
+        cdef io_uring_sqe *sqe
+        if op is None:
+            raise TypeError("an Operation is needed, not None")
+        if not op.in_flight or op.cancel_requested:
+            return 0
+        sqe = self.next_entry()
+        io_uring_prep_cancel64(sqe, <uint64_t><uintptr_t><void *>op, 0)
+        self.skip_answer(sqe)
+        op.cancel_requested = True
+        return 0
+
+    cdef void skip_answer(self, io_uring_sqe *sqe) noexcept:
+        """The answer says nothing that the other operation's will not."""
+        # A store: cannot raise. Kernels before 5.17 answer all the same, with a
+        # user_data of 0, which reap ignores.
+        if self.flags & IORING_SETUP_SUBMIT_ALL:
+            sqe.flags |= IOSQE_CQE_SKIP_SUCCESS
+
+    cpdef bint need_wait(self) noexcept:
+        """Would `enter` find work: completions, task work, unsubmitted entries?"""
+        # Cannot raise; after a fork the memory is gone, and enter() says so.
+        if self.closed or self.is_forked():
+            return True
+        # Without TASKRUN_FLAG a kernel older than 5.19 posts by itself.
+        return self.parked.count or uring_need_wait(&self.ring)
+
+    cpdef int enter(self, bint wait, int64_t timeout_ns=-1) except -1:
+        """The one system call: submit, and with `wait` sleep for a completion.
+
+        timeout_ns < 0 sleeps without limit. Returns after a signal too, once its
+        Python handler has run. The GIL is released while it may sleep.
+        """
+        cdef __kernel_timespec ts
+        cdef __kernel_timespec *limit = NULL
+        cdef int res
+        self.check_usable()
+        self.enter_count += 1
+        if self.parked.count:
+            self.unpark()
+        if not wait:
+            res = io_uring_submit_and_get_events(&self.ring)
+        else:
+            if timeout_ns >= 0:
+                ts.tv_sec = timeout_ns // 1_000_000_000
+                ts.tv_nsec = timeout_ns % 1_000_000_000
+                limit = &ts
+            # Other threads run while this one sleeps in the kernel.
+            with nogil:
+                res = uring_submit_and_wait(&self.ring, 1, limit)
+            # With entries submitted the kernel hides EINTR: always look.
+            PyErr_CheckSignals()
+        return self.check_result(res)
+
+    cdef int check_result(self, int res) except -1:
+        """Raise for a result of enter that means more than "later"."""
+        # EAGAIN, EBUSY: short of memory or of queue space; the next enter goes on.
+        if res >= 0 or -res in (ETIME, EINTR, EAGAIN, EBUSY):
+            return 0
+        if res == -EEXIST:
+            raise RuntimeError(
+                "the ring belongs to another thread (SINGLE_ISSUER): "
+                "only the thread that runs the loop may use it")
+        raise os_error(res)
+
+    # ---- completion -----------------------------------------------------------
+
+    cpdef int reap(self, unsigned limit) except -1:
+        """Hand completions to their operations, `limit` at most; returns how many.
+
+        Bounded by what was there at the start, so that a flood cannot starve timers.
+        """
+        cdef unsigned left
+        cdef unsigned done = 0
+        self.check_usable()
+        left = io_uring_cq_ready(&self.ring)
+        self.full_count += left == self.ring.cq.ring_entries
+        left = min(limit, left)
+        while done < left and not self.closed:
+            done += 1
+            self.reap_one()
+        return done
+
+    cpdef Operation reap_one(self):
+        """The operation that heard the next completion; None for one that nobody
+        waits for, such as a cancel's own."""
+        cdef io_uring_cqe cqe
+        cdef Operation op
+        self.check_usable()
+        if not uring_pop(&self.ring, &cqe) or cqe.user_data == 0:
+            return None
+        self.completion_count += 1
+        op = <Operation><void *><uintptr_t>cqe.user_data
+        if not cqe.flags & IORING_CQE_F_MORE:
+            self.unlink(op)
+        op.complete(cqe.res, cqe.flags)
+        return op
+
+    cdef bint has_overflow(self) noexcept:
+        """Do completions wait outside the full queue?"""
+        # A load: cannot raise.
+        return (not self.closed and not self.is_forked()
+                and io_uring_cq_has_overflow(&self.ring))
+
+    cdef bint holds(self, Operation op) noexcept:
+        """Has the kernel not posted the operation's last completion yet?"""
+        # Loads only: cannot raise.
+        return (op is not None and op.in_flight
+                and (self.closed or self.is_forked()
+                     or not uring_has_ended(
+                         &self.ring, <uint64_t><uintptr_t><void *>op)))
+
+    @property
+    def completions_count(self):
+        """Completions that wait to be reaped."""
+        if self.closed or self.is_forked():
+            return 0
+        return io_uring_cq_ready(&self.ring)
+
+    cdef int tell_events_to(self, int fd) except -1:
+        """Let the kernel write to this eventfd when there is something to enter for;
+        -1 ends that. Only the issuer may ask."""
+        cdef int res
+        if fd < 0:
+            res = io_uring_unregister_eventfd(&self.ring)
+        else:
+            res = io_uring_register_eventfd(&self.ring, fd)
+        if res < 0:
+            raise os_error(res)
+        return 0
+
+    # ---- the end --------------------------------------------------------------
+
+    cpdef list abandon(self):
+        """Close without waiting; returns the operations that were in flight.
+
+        For a ring whose issuer is gone or is another thread: the kernel takes no
+        more orders there. It ends the requests by itself a few milliseconds later;
+        the operations returned are the caller's to prepare elsewhere or to end.
+        """
+        operations = self.in_flight()
+        for op in operations:
+            self.unlink(op)
+        if not self.closed:
+            self.closed = True
+            if not self.is_forked():
+                io_uring_queue_exit(&self.ring)
+            else:
+                os.close(self.ring.ring_fd)
+        return operations
+
+    cdef int drain(self) except -1:
+        cdef Operation op
+        deadline = time.monotonic_ns() + DRAIN_SECONDS * 1_000_000_000
+        while self.in_flight_count and time.monotonic_ns() < deadline:
+            # Again each time round: a completion may have prepared another.
+            for op in self.in_flight():
+                self.cancel(op)
+            self.enter(True, DRAIN_SECONDS * 100_000_000)
+            self.reap(0xFFFFFFFF)
+        return 0
+
+    cpdef list close(self):
+        """Cancel everything, wait for the last answers, give the memory back.
+
+        Returns what never came back, whose memory must not be freed (empty unless
+        something is wrong). In a thread that is not the issuer it cannot wait.
+        """
+        if self.closed:
+            return []
+        if self.is_mine():
+            self.drain()
+        return self.abandon()
+
+    def __del__(self):
+        # Also takes the ledger apart: freed as a chain, a long one would exhaust the
+        # stack.
+        self.abandon()
+
+    def __dealloc__(self):
+        free(self.parked.sqes)

@@ -1,0 +1,294 @@
+"""One loop's share of somebody else's main loop: prepare, check, dispatch.
+
+The host sleeps in its own poll, so what would end the loop's own sleep must end that:
+
+- the kernel writes to an eventfd registered with the ring when there is something to
+  enter for (the ring's own descriptor stays silent under DEFER_TASKRUN);
+- whoever schedules something between two dispatches, the host's own code or another
+  thread, writes to it as well, if the loop has said by `idle` (or `Ring.tell_fd`) that
+  the host may be asleep;
+- timers are the timeout that `prepare` answers.
+
+`check` is that of a GSource in QEMU's series: completions, SQ_TASKRUN, or an overflow.
+"""
+
+cimport cython
+from libc.stdint cimport int64_t, uint64_t
+
+import os
+import select
+import threading
+
+from uring_loop.driver.libc cimport read
+from uring_loop.driver.ring cimport Ring
+from uring_loop.scheduler.busy_poll cimport now_ns
+from uring_loop.scheduler.loop_core cimport ASLEEP, AWAKE, LoopCore
+
+cdef extern from *:
+    """
+    static int uring_raise_pending(void) { return PyErr_Occurred() ? -1 : 0; }
+    """
+    int uring_raise_pending() except? -1
+
+# So many completions, then a look at the clock.
+cdef unsigned PORTION = 16
+
+
+cdef class GuestCore:
+    """What a Guest does in each turn of its host; `Guest` is the class for users."""
+
+    def __cinit__(self, LoopCore loop not None, *, double budget=0.005):
+        if not 0 <= budget <= 3600:
+            raise ValueError(f"budget must be from 0 to 3600 seconds, not {budget!r}")
+        self.loop = loop
+        self.event_fd = -1
+        self.budget_ns = <int64_t>(budget * 1e9)
+
+    @property
+    def is_attached(self):
+        """Is the loop run by the host now, between begin() and end()?"""
+        return self.event_fd >= 0
+
+    def fileno(self):
+        """The descriptor that the host polls for reading.
+
+        An eventfd; on the selector backend the selector's own descriptor. Raises
+        RuntimeError outside `running()`.
+        """
+        self.check_attached()
+        return self.event_fd if self.loop.ring is not None else self.selector_fileno()
+
+    def begin(self):
+        """The calling thread runs the loop from now on."""
+        self.event_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.midway = self.stopped = False
+        try:
+            self.loop.begin_run()
+            self.claim()
+            self.loop.host_fd = self.event_fd
+        except BaseException:
+            self.end()
+            raise
+
+    def end(self):
+        """The host runs it no longer; what is in flight stays so."""
+        cdef Ring told = self.told
+        self.loop.idle = AWAKE
+        self.loop.host_fd = -1
+        self.told = None
+        if told is not None:
+            told.tell_fd = -1
+            # In another thread the kernel does not let us, and need not: the next run
+            # makes a new ring.
+            if told.is_mine():
+                self.loop.flush_ring()
+                told.tell_events_to(-1)
+        os.close(self.event_fd)
+        self.event_fd = -1
+
+    cdef int claim(self) except -1:
+        """Bind the loop to the thread that the host runs in; it may change."""
+        cdef LoopCore loop = self.loop
+        loop._thread_id = threading.get_ident()
+        if loop.ring is not None:
+            loop.bind_to_thread()
+            if loop.ring is not self.told:
+                loop.ring.tell_events_to(self.event_fd)
+                self.told = loop.ring
+        return 0
+
+    def prepare(self):
+        """To be called before the host sleeps: how long it may, in seconds.
+
+        0.0: not at all, None: without limit. Submits what is queued, so that nothing
+        is waited for that the kernel has not heard of.
+        """
+        cdef LoopCore loop = self.loop
+        cdef int64_t timeout
+        self.check_attached()
+        if self.held_count or self.stopped:
+            return None
+        self.claim()
+        if self.midway:
+            return 0.0
+        if loop.ring is not None and loop.ring.need_wait():
+            loop.ring.enter(False)
+        # From here on others wake the host: what they add after this is not missed.
+        loop.idle = ASLEEP
+        if loop.timers:
+            loop.sweep_timers()
+        timeout = 0 if self.has_work() or loop._stopping else loop.timeout_ns()
+        if timeout == 0:
+            loop.idle = AWAKE
+            return 0.0
+        if loop.ring is not None:
+            loop.ring.tell_fd = self.event_fd
+        return None if timeout < 0 else timeout / 1e9
+
+    def check(self):
+        """To be called after the host's sleep: is there something to dispatch?
+
+        Completions, task work that has still to post them, or an overflow; callbacks
+        that are ready; timers that are due.
+        """
+        self.check_attached()
+        if self.held_count or self.stopped:
+            # Else the descriptor would keep the host of a nested main loop awake.
+            self.drain()
+            return False
+        if self.has_work() or self.loop._stopping or self.loop.timeout_ns() == 0:
+            return True
+        # First that, then another look: what comes between the two is not missed.
+        self.drain()
+        return self.has_work()
+
+    cdef bint has_work(self) except -1:
+        """Anything to do now, but for timers?"""
+        cdef LoopCore loop = self.loop
+        if self.midway or loop.ready or loop.due or loop.watches_due:
+            return True
+        if loop.ring is not None:
+            return loop.ring.need_wait()
+        poll = select.poll()
+        poll.register(self.selector_fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
+    def selector_fileno(self):
+        return self.loop._selector.fileno()
+
+    def check_attached(self):
+        if self.event_fd < 0:
+            raise RuntimeError("the guest is not running: use `with guest.running():`")
+
+    cdef int drain(self) except -1:
+        """Let the descriptor fall silent until the next event."""
+        cdef uint64_t count
+        read(self.event_fd, &count, sizeof(count))
+        return 0
+
+    def wake_host(self):
+        """Let the host call check() once more."""
+        if self.event_fd >= 0:
+            if self.loop.ring is None:
+                self.loop._write_to_self()
+            else:
+                os.eventfd_write(self.event_fd, 1)
+
+    def hold(self):
+        """Run nothing of the loop until let_go()."""
+        self.held_count += 1
+
+    def let_go(self):
+        self.held_count -= 1
+
+    cdef int turn(self) except -1:
+        """Iterate until nothing is left to do, or the time is over."""
+        cdef LoopCore loop = self.loop
+        cdef int64_t end = now_ns() + self.budget_ns
+        loop.idle = AWAKE
+        if self.told is not None:
+            self.told.tell_fd = -1
+        self.drain()
+        self.claim()
+        while self.step(end):
+            if loop._stopping or now_ns() >= end:
+                break
+            if not self.has_work() and loop.timeout_ns() != 0:
+                break
+        return 0
+
+    def run_turn(self):
+        """Run what there is to run; True if stop() ended it, for the first time."""
+        self.check_attached()
+        if self.held_count or self.stopped:
+            self.drain()
+            return False
+        self.held_count += 1
+        try:
+            self.turn()
+        finally:
+            self.held_count -= 1
+            # Ctrl-C may have left a callback between two writes.
+            if self.loop.held_writer is not None:
+                self.loop.held_writer.flush_held()
+        self.stopped = self.loop._stopping and not self.midway
+        return self.stopped
+
+    cdef bint step(self, int64_t end) except -1:
+        """One iteration, as LoopCore.step, but it does not sleep; False if the time was
+        over before its end. Then the next call goes on where it stopped."""
+        cdef LoopCore loop = self.loop
+        if not self.midway:
+            self.begin_step()
+        while loop.todo and loop.ready:
+            loop.todo -= 1
+            loop.run_one(loop.pop_ready())
+            if now_ns() >= end:
+                return False
+        if self.portions < 0:
+            # As many as are there now, or a flood of them would keep the rest waiting.
+            self.portions = self.completions_portions()
+        while self.portions:
+            self.portions -= 1
+            loop.reap(PORTION)
+            if now_ns() >= end:
+                return False
+        if loop.watches_due and not self.has_looked:
+            self.has_looked = True
+            loop.watcher.look()
+        while loop.due:
+            loop.run_one(loop.due.popleft())
+            if now_ns() >= end:
+                return False
+        self.midway = False
+        return True
+
+    cdef int begin_step(self) except -1:
+        cdef LoopCore loop = self.loop
+        loop.step_number += 1
+        if loop.timers:
+            loop.sweep_timers()
+        self.look()
+        if loop.timers:
+            loop.collect_due()
+        loop.todo = len(loop.ready)
+        self.portions = -1
+        self.has_looked = False
+        self.midway = True
+        return 0
+
+    cdef Py_ssize_t completions_portions(self) except -1:
+        if self.loop.ring is None:
+            return 0
+        return (self.loop.ring.completions_count + PORTION - 1) // PORTION
+
+    cdef int look(self) except -1:
+        """See what has come, without sleeping."""
+        cdef LoopCore loop = self.loop
+        if loop.ring is None:
+            loop._process_events(loop._selector.select(0))
+            return 0
+        if loop.ring.need_wait():
+            loop.ring.enter(False)
+        return 0
+
+
+@cython.final
+cdef class Turn:
+    """Calls a function for a host that would print KeyboardInterrupt and SystemExit.
+
+    Compiled: Python code is interrupted by Ctrl-C on its first step already, before
+    any `try` of its own.
+    """
+
+    def __cinit__(self, function, interrupted):
+        self.function = function
+        self.interrupted = interrupted
+
+    def __call__(self, *ignored):
+        try:
+            # PySide calls us even if Ctrl-C came while it converted the arguments.
+            uring_raise_pending()
+            self.function()
+        except (KeyboardInterrupt, SystemExit) as exc:
+            self.interrupted(exc)

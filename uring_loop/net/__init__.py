@@ -1,0 +1,1 @@
+"""Sockets: transports, listeners, sock_* calls, connecting, TLS, name resolution."""

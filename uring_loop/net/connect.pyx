@@ -1,0 +1,129 @@
+"""Connecting: sock_connect(), and create_connection() to a numeric address."""
+
+from cpython.long cimport PyLong_CheckExact
+from cpython.unicode cimport PyUnicode_CheckExact
+from libc.errno cimport EAGAIN, EALREADY, EINPROGRESS, EINTR, errno
+
+import socket
+from asyncio import base_events
+
+from uring_loop.driver.libc cimport (
+    AF_INET, AF_INET6, IPPROTO_TCP, POLLOUT, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET,
+    SO_ERROR, getsockopt, inet_pton)
+from uring_loop.driver.ring cimport os_error
+from uring_loop.net.sock_calls cimport SocketWait, begin_wait, end_wait, is_plain
+from uring_loop.scheduler.loop_core cimport LoopCore
+from uring_loop.scheduler.loop_core import StockLoop
+
+cdef object Socket = socket.socket
+
+
+async def sock_connect(LoopCore self, sock, address):
+    """Connect to an address; names are resolved first, in the executor."""
+    cdef SocketWait wait
+    if not is_plain(self, sock):
+        return await StockLoop.sock_connect(self, sock, address)
+    family = sock.family
+    if family == AF_INET or family == AF_INET6:
+        resolved = await self._ensure_resolved(
+            address, family=family, type=sock.type, proto=sock.proto, loop=self)
+        address = resolved[0][4]
+    wait = begin_connect(self, sock, address)
+    if wait is not None:
+        try:
+            await wait.waiter
+        finally:
+            end_wait(wait)
+        check_connected(sock, address)
+
+
+cdef SocketWait begin_connect(LoopCore loop, sock, address):
+    """None if it is connected already."""
+    cdef int error
+    try:
+        error = sock.connect_ex(address)
+    except (TypeError, OverflowError):
+        # What is wrong is told in its name.
+        return sock.connect(address)
+    if error == 0:
+        return None
+    if error not in (EINPROGRESS, EALREADY, EAGAIN, EINTR):
+        raise os_error(-error)
+    # EINTR, too: it goes on in the background.
+    return begin_wait(loop, sock.fileno(), POLLOUT)
+
+
+cdef int check_connected(sock, address) except -1:
+    cdef int fd = sock.fileno()
+    cdef int error = 0
+    cdef unsigned size = sizeof(error)
+    if getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0:
+        raise os_error(-errno)
+    if error:
+        raise OSError(error, f"Connect call failed {address}")
+    return 0
+
+
+async def create_connection(
+        LoopCore self, protocol_factory, host=None, port=None, **options):
+    """asyncio's own, but for the most usual case, a numeric address and no options:
+    the same steps without the choices between them."""
+    cdef SocketWait wait
+    cdef int family = 0
+    if not options and self.ring is not None and not self.debug:
+        family = numeric_family(host, port)
+    if family == 0 or not is_unchanged(self):
+        return await StockLoop.create_connection(
+            self, protocol_factory, host, port, **options)
+    address = (host, port) if family == AF_INET else (host, port, 0, 0)
+    sock = Socket(family, SOCK_STREAM | SOCK_NONBLOCK, IPPROTO_TCP)
+    try:
+        wait = begin_connect(self, sock, address)
+        if wait is not None:
+            try:
+                await wait.waiter
+            finally:
+                end_wait(wait)
+            check_connected(sock, address)
+    except BaseException:
+        sock.close()
+        raise
+    protocol = protocol_factory()
+    waiter = self.create_future()
+    transport = self._make_socket_transport(sock, protocol, waiter)
+    try:
+        await waiter
+    except BaseException:
+        transport.close()
+        raise
+    return transport, protocol
+
+
+cdef int numeric_family(host, port) except -1:
+    """Of an address that needs no resolving; 0 for all that asyncio should look at."""
+    cdef char address[16]
+    if (not PyUnicode_CheckExact(host) or not PyLong_CheckExact(port)
+            or not 0 <= port <= 0xFFFF or not host.isascii() or "\0" in host):
+        return 0
+    text = host.encode()
+    if inet_pton(AF_INET, text, address) == 1:
+        return AF_INET
+    return AF_INET6 if inet_pton(AF_INET6, text, address) == 1 else 0
+
+
+cdef bint is_unchanged(loop) except -1:
+    """Has nobody put something of his own in the place of a step?"""
+    if socket.socket is not Socket or base_events.socket is not socket:
+        return False
+    for name, function in STEPS:
+        if getattr(getattr(loop, name), "__func__", None) is not function:
+            return False
+    return True
+
+
+cdef tuple STEPS = (
+    ("sock_connect", sock_connect),
+    ("_ensure_resolved", StockLoop._ensure_resolved),
+    ("_connect_sock", StockLoop._connect_sock),
+    ("_create_connection_transport", StockLoop._create_connection_transport),
+)

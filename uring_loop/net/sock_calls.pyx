@@ -1,0 +1,290 @@
+"""loop.sock_*: calls on a user's socket, tried at once, then when the ring says ready.
+
+The ring only ever waits for readiness here (a one-shot poll); the call itself is made
+by the coroutine that wants it. So a wait can be cancelled at any point and no byte, no
+connection and no datagram is lost: the kernel never takes something out of the socket
+for somebody who has gone. Each function stands in for the method of the same name of
+asyncio's loop, which serves the selector backend, and sockets that are not plain ones.
+"""
+
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.long cimport PyLong_CheckExact
+from libc.errno cimport EAGAIN, EINTR, ENOTCONN, errno
+
+import os
+import socket
+import sys
+from asyncio import exceptions, unix_events
+
+from uring_loop._compat import SENDFILE_ALWAYS_SEEKS
+from uring_loop.driver.libc cimport MSG_DONTWAIT, POLLIN, POLLOUT, recv
+from uring_loop.driver.ring cimport Operation, os_error
+from uring_loop.driver.uapi cimport ECANCELED, io_uring_prep_poll_add, io_uring_sqe
+from uring_loop.net.backlog cimport send_bytes
+from uring_loop.net.transport cimport get_writable
+from uring_loop.scheduler.loop_core cimport BULK_BYTES, LoopCore
+from uring_loop.scheduler.loop_core import StockLoop
+
+cdef object Socket = socket.socket
+# What one sendfile(2) may be asked for without the numbers overflowing.
+cdef object SENDFILE_MOST = sys.maxsize // 2 + 1
+
+
+@cython.final
+cdef class SocketWait(Operation):
+    """One wait of one coroutine for one socket."""
+
+    cdef int prepare(self, io_uring_sqe *sqe) except -1:
+        io_uring_prep_poll_add(sqe, self.fd, self.events)
+        return 0
+
+    cdef int complete(self, int res, unsigned flags) except -1:
+        # Also for an error or a cancel that nobody asked for: the call will tell.
+        if not self.waiter.done() and not self.loop._closed:
+            self.waiter.set_result(None)
+        return 0
+
+    def __repr__(self):
+        return f"<SocketWait fd={self.fd} {self.waiter!r}>"
+
+
+cdef SocketWait begin_wait(LoopCore loop, int fd, unsigned events):
+    cdef SocketWait wait = SocketWait.__new__(SocketWait)
+    if fd in loop._transports.data:
+        # RuntimeError if that transport still lives.
+        loop._ensure_fd_no_transport(fd)
+    wait.loop = loop
+    wait.fd = fd
+    wait.events = events
+    wait.waiter = loop.create_future()
+    loop.ring.prepare(wait)
+    return wait
+
+
+cdef int end_wait(SocketWait wait) except -1:
+    """Whoever waited has gone, or been told. Submitted at once: the request holds the
+    file, and a close() of the socket would not reach the peer before it has ended."""
+    if wait.in_flight:
+        wait.loop.cancel(wait)
+        wait.loop.flush_ring()
+    return 0
+
+
+cdef bint is_plain(LoopCore loop, sock) except -1:
+    """Is it a plain socket and a loop with a ring? Raises as asyncio in debug mode."""
+    if loop.ring is None or type(sock) is not Socket:
+        return False
+    if loop.debug and sock.gettimeout() != 0:
+        raise ValueError("the socket must be non-blocking")
+    return True
+
+
+cdef object receive(LoopCore loop, sock, size):
+    """The bytes that are there; None if there are none yet."""
+    cdef char *memory
+    cdef ssize_t got
+    if not PyLong_CheckExact(size) or not 0 < size <= BULK_BYTES:
+        # Errors and giants.
+        return attempt(sock.recv, (size,))
+    memory = loop.bulk_memory()
+    got = recv(sock.fileno(), memory, size, MSG_DONTWAIT)
+    if got >= 0:
+        return PyBytes_FromStringAndSize(memory, got)
+    if errno == EAGAIN or errno == EINTR:
+        return None
+    raise os_error(-errno)
+
+
+cdef object receive_into(sock, buffer):
+    cdef Py_buffer view
+    cdef ssize_t got
+    get_writable(buffer, &view)
+    got = recv(sock.fileno(), view.buf, view.len, MSG_DONTWAIT)
+    if got < 0:
+        got = -errno
+    PyBuffer_Release(&view)
+    if got >= 0:
+        return got
+    if got == -EAGAIN or got == -EINTR:
+        return None
+    raise os_error(<int>got)
+
+
+cdef Py_ssize_t send(sock, data) except -1:
+    """How many bytes the socket took."""
+    cdef Py_buffer view
+    cdef Py_ssize_t sent
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    sent = send_bytes(sock.fileno(), <const char *>view.buf, view.len)
+    PyBuffer_Release(&view)
+    if sent >= 0:
+        return sent
+    if sent == -EAGAIN or sent == -EINTR:
+        return 0
+    raise os_error(<int>sent)
+
+
+cdef object attempt(method, tuple args):
+    """The result of a call that would block; None if it would."""
+    try:
+        return method(*args)
+    except (BlockingIOError, InterruptedError):
+        return None
+
+
+async def sock_recv(LoopCore self, sock, n):
+    """Receive up to `n` bytes; b"" at the end of the stream."""
+    cdef SocketWait wait
+    if not is_plain(self, sock):
+        return await StockLoop.sock_recv(self, sock, n)
+    while True:
+        data = receive(self, sock, n)
+        if data is not None:
+            return data
+        wait = begin_wait(self, sock.fileno(), POLLIN)
+        try:
+            await wait.waiter
+        finally:
+            end_wait(wait)
+
+
+async def sock_recv_into(LoopCore self, sock, buf):
+    """Receive into a writable buffer; returns how many bytes."""
+    cdef SocketWait wait
+    if not is_plain(self, sock):
+        return await StockLoop.sock_recv_into(self, sock, buf)
+    while True:
+        got = receive_into(sock, buf)
+        if got is not None:
+            return got
+        wait = begin_wait(self, sock.fileno(), POLLIN)
+        try:
+            await wait.waiter
+        finally:
+            end_wait(wait)
+
+
+async def sock_recvfrom(LoopCore self, sock, bufsize):
+    """Receive one datagram; returns (bytes, address)."""
+    if not is_plain(self, sock):
+        return await StockLoop.sock_recvfrom(self, sock, bufsize)
+    return await when_readable(self, sock, sock.recvfrom, (bufsize,))
+
+
+async def sock_recvfrom_into(LoopCore self, sock, buf, nbytes=0):
+    """Receive one datagram into a buffer; returns (size, address)."""
+    if not is_plain(self, sock):
+        return await StockLoop.sock_recvfrom_into(self, sock, buf, nbytes)
+    return await when_readable(
+        self, sock, sock.recvfrom_into, (buf, nbytes or len(buf)))
+
+
+async def sock_accept(LoopCore self, sock):
+    """Accept a connection; returns (socket, address)."""
+    if not is_plain(self, sock):
+        return await StockLoop.sock_accept(self, sock)
+    conn, address = await when_readable(self, sock, sock.accept, ())
+    conn.setblocking(False)
+    return conn, address
+
+
+async def when_readable(LoopCore self, sock, method, args):
+    cdef SocketWait wait
+    while True:
+        result = attempt(method, args)
+        if result is not None:
+            return result
+        wait = begin_wait(self, sock.fileno(), POLLIN)
+        try:
+            await wait.waiter
+        finally:
+            end_wait(wait)
+
+
+async def sock_sendall(LoopCore self, sock, data):
+    """Send all of a bytes-like object; after an error nobody knows how much."""
+    cdef SocketWait wait
+    cdef Py_ssize_t sent
+    if not is_plain(self, sock):
+        return await StockLoop.sock_sendall(self, sock, data)
+    sent = send(sock, data)
+    if sent == len(data):
+        return
+    rest = memoryview(data).cast("B")[sent:]
+    while rest:
+        wait = begin_wait(self, sock.fileno(), POLLOUT)
+        try:
+            await wait.waiter
+        finally:
+            end_wait(wait)
+        rest = rest[send(sock, rest):]
+
+
+async def sock_sendto(LoopCore self, sock, data, address):
+    """Send one datagram; returns how many bytes."""
+    cdef SocketWait wait
+    if not is_plain(self, sock):
+        return await StockLoop.sock_sendto(self, sock, data, address)
+    while True:
+        sent = attempt(sock.sendto, (data, address))
+        if sent is not None:
+            return sent
+        wait = begin_wait(self, sock.fileno(), POLLOUT)
+        try:
+            await wait.waiter
+        finally:
+            end_wait(wait)
+
+
+async def _sock_sendfile_native(LoopCore self, sock, file, offset, count):
+    """sendfile(2) as often as it takes. The ring's splice would be made by a kernel
+    thread, through a pipe; SendfileNotAvailableError leaves it to the fallback."""
+    cdef SocketWait wait
+    if not is_plain(self, sock):
+        return await StockLoop._sock_sendfile_native(self, sock, file, offset, count)
+    if not hasattr(unix_events.os, "sendfile"):
+        # Somebody has taken it away, there where asyncio looks.
+        raise exceptions.SendfileNotAvailableError("os.sendfile() is not available")
+    try:
+        fileno = file.fileno()
+        size = count or os.fstat(fileno).st_size
+    except (AttributeError, OSError):
+        raise exceptions.SendfileNotAvailableError("not a regular file") from None
+    if not size:
+        return 0
+    total = 0
+    try:
+        while total < size or not count:
+            wanted = min(size - total if count else size, SENDFILE_MOST)
+            sent = send_some(sock, fileno, offset + total, wanted, total > 0)
+            if sent == 0:
+                break
+            total += sent or 0
+            wait = begin_wait(self, sock.fileno(), POLLOUT)
+            try:
+                await wait.waiter
+            finally:
+                end_wait(wait)
+    finally:
+        if total or SENDFILE_ALWAYS_SEEKS:
+            os.lseek(fileno, offset + total, os.SEEK_SET)
+    return total
+
+
+cdef object send_some(sock, fileno, offset, wanted, bint begun):
+    """One sendfile(2): how much, or None if the socket has no room."""
+    try:
+        return os.sendfile(sock.fileno(), fileno, offset, wanted)
+    except (BlockingIOError, InterruptedError):
+        return None
+    except OSError as exc:
+        if not begun:
+            # Most likely a file that cannot be mapped.
+            raise exceptions.SendfileNotAvailableError(
+                "os.sendfile call failed") from exc
+        if exc.errno == ENOTCONN:
+            # Closed meanwhile: asyncio has made one class of this for all systems.
+            raise ConnectionError("socket is not connected", ENOTCONN) from exc
+        raise

@@ -1,0 +1,1 @@
+from uring_loop.scheduler.loop_core cimport LoopCore

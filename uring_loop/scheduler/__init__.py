@@ -1,0 +1,1 @@
+"""asyncio's scheduler, compiled: handles, timers, the iteration, wake-ups, watches."""

@@ -1,0 +1,24 @@
+from uring_loop.driver.ring cimport Ring
+
+from libc.stdint cimport int64_t
+
+
+cdef class AdaptivePoll:
+    cdef readonly int64_t max_ns
+    cdef readonly int64_t grow
+    cdef readonly int64_t shrink
+    # How long the next spin may be.
+    cdef readonly int64_t ns
+    cdef readonly unsigned long hit_count
+    cdef readonly unsigned long missed_count
+    cdef readonly int64_t spun_ns
+    # Is there a CPU to spin on beside that of the others? -1: to be asked.
+    cdef int may_spin
+
+    cpdef int adjust(self, int64_t blocked_ns) except -1
+    cdef bint wanted(self) except -1
+    cdef bint spin(self, Ring ring, const volatile int *word, int value,
+                   int64_t limit_ns) except -1
+
+
+cdef int64_t now_ns() noexcept nogil

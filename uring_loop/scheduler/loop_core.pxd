@@ -1,0 +1,100 @@
+from uring_loop.driver.buffer_pool cimport BufferPool
+from uring_loop.driver.ring cimport Operation, Ring
+from uring_loop.scheduler.busy_poll cimport AdaptivePoll
+from uring_loop.scheduler.handles cimport Handle, HandleOwner, TimerHandle
+from uring_loop.scheduler.wakeup cimport WakeOperation
+
+from libc.stdint cimport int64_t
+
+
+cdef class Watcher(Operation):
+    cdef int look(self) except -1
+
+
+cdef class Writer:
+    cdef int flush_held(self) except -1
+
+
+cdef class LoopCore(HandleOwner):
+    # What the kernel side of a loop consists of; None on the selector backend.
+    cdef readonly Ring ring
+    # Receive buffers for streams, and for datagrams; None until one is needed.
+    cdef BufferPool pool
+    cdef BufferPool message_pool
+    cdef dict ring_options
+    cdef tuple retired
+    cdef WakeOperation wake
+    cdef char *bulk_buffer
+    cdef object shared_view
+    # Who knows of watched descriptors, and whether to ask in this iteration.
+    cdef Watcher watcher
+    cdef bint watches_due
+    # Who holds back what a callback has written, and since when: see gather.pyx.
+    cdef Writer held_writer
+    cdef int64_t held_since_ns
+    # May receives and accepts be multishot here? Off where the kernel said EINVAL.
+    cdef public bint multishot
+
+    # A deque of what is ready, and its methods, looked up once.
+    cdef object ready
+    cdef object push_ready
+    cdef object pop_ready
+    # Timers that this iteration runs last, and how many handles it runs before.
+    cdef object due
+    cdef Py_ssize_t todo
+    cdef list timers
+    # What other threads have to know who want to wake the loop: see wait_on_ring.
+    cdef volatile int idle
+    cdef AdaptivePoll poll
+    # What a foreign main loop watches while it runs this one, else -1: see guest_core.pyx.
+    cdef int host_fd
+    cdef bint has_time_override
+    cdef object debug_as_given
+    cdef unsigned long step_number
+
+    # Fields that the stdlib's BaseEventLoop writes or reads: docs/stdlib-hooks.md.
+    cdef public bint _stopping
+    cdef public bint _closed
+    cdef public object _thread_id
+    cdef public object _current_handle
+    cdef public object _task_factory
+    cdef public double _clock_resolution
+    cdef object __weakref__
+
+    cdef Handle call_soon_fast(self, object callback, tuple args, object context)
+    cdef TimerHandle add_timer(
+        self, object when, object callback, tuple args, object context)
+    cdef int step(self) except -1
+    cdef int wait_on_ring(self) except -1
+    cdef int poll_ring(self, int64_t timeout) except -1
+    cdef int wait_on_selector(self) except -1
+    cdef int detect_overrides(self) except -1
+    cdef double now(self) except? -1
+    cdef int64_t timeout_ns(self) except -2
+    cdef int sweep_timers(self) except -1
+    cdef int collect_due(self) except -1
+    cdef int run_one(self, handle) except -1
+    cdef int resume_step(self) except -1
+    cdef int begin_run(self) except -1
+    cdef int run_slowly(self, handle) except -1
+    cdef int reap(self, unsigned limit) except -1
+    cdef int reap_slowly(self, Py_ssize_t limit) except -1
+    cdef int cancel(self, Operation op) except -1
+    cdef int flush_ring(self) except -1
+    cdef int bind_to_thread(self) except -1
+    cdef int move_ring(self) except -1
+    cdef bint open_pool(self) except -1
+    cdef bint open_message_pool(self) except -1
+    cdef int pool_failed(self, exc) except -1
+    cdef char *bulk_memory(self) except NULL
+    cdef object shared_buffer(self)
+
+
+cdef enum Idle:
+    AWAKE
+    SPINNING
+    ASLEEP
+
+
+cdef enum:
+    BULK_BYTES = 262144

@@ -1,0 +1,682 @@
+"""asyncio's scheduler: ready queue, timers and the iteration that serves them.
+
+One iteration (`LoopCore.step`) does, in asyncio's own order:
+
+1. *wait*: sleep in the kernel until the next timer; not at all if handles are ready,
+   and without any system call if `Ring.need_wait` finds nothing at the ring either;
+2. collect the timers that are due;
+3. run the handles that were ready before the wait (not those that they add);
+4. *reap*: completions call transports and protocols directly;
+5. run the due timers.
+
+A callback may raise anything: it goes to the loop's exception handler. Only
+KeyboardInterrupt and SystemExit leave the iteration; what had not run yet stays
+queued for the next run.
+"""
+
+from cpython.float cimport PyFloat_CheckExact
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.object cimport PyObject
+from libc.errno cimport EEXIST
+from libc.math cimport ceil
+from libc.stdint cimport int64_t, uint64_t
+
+import asyncio
+import collections
+import os
+from asyncio import base_events, format_helpers
+from heapq import heapify
+
+from uring_loop._compat import ThreadSafeHandle
+from uring_loop.driver.buffer_pool cimport BufferPool
+from uring_loop.driver.capi cimport (
+    PyContext_CopyCurrent, PyErr_CheckSignals, PyObject_CallNoArgs,
+    PyObject_CallOneArg, PyObject_GenericSetAttr)
+from uring_loop.driver.libc cimport write
+from uring_loop.driver.ring cimport Operation, Ring
+from uring_loop.driver.uapi cimport ECANCELED, io_uring_cq_ready
+from uring_loop.scheduler.busy_poll cimport AdaptivePoll, now_ns
+from uring_loop.scheduler.handles cimport (
+    Handle, HandleOwner, TimerHandle, run_handle)
+from uring_loop.scheduler.timer_heap cimport (
+    is_cancelled, pop_timer, push_timer, when_at, without_cancelled)
+from uring_loop.scheduler.wakeup cimport WakeOperation
+
+# Kept: whoever puts our loop into asyncio's place must not make it its own parent.
+StockLoop = asyncio.SelectorEventLoop
+Task = asyncio.Task
+Future = asyncio.Future
+
+# asyncio's own limits: when cancelled timers are swept, and the longest sleep.
+cdef Py_ssize_t FEW_TIMERS = base_events._MIN_SCHEDULED_TIMER_HANDLES
+cdef double CANCELLED_FRACTION = base_events._MIN_CANCELLED_TIMER_HANDLES_FRACTION
+cdef double LONGEST_SLEEP = base_events.MAXIMUM_SELECT_TIMEOUT
+
+# As many completions as there are.
+cdef unsigned ALL = 0xFFFFFFFF
+
+
+cdef inline double monotonic() noexcept nogil:
+    # Arithmetic: cannot fail. The same division as in CPython, so that the numbers are
+    # those of time.monotonic().
+    return <double>now_ns() / 1e9
+
+
+cdef enum:
+    # Room for 64 KiB, a header and an address. A multiple of the cache's line that is
+    # none of a page, or all would meet in the same few lines.
+    MESSAGE_BYTES = 65536 + 128
+    MESSAGES_COUNT = 32
+    MESSAGES_MOST = 256
+
+
+cdef class Watcher(Operation):
+    """Who looks for descriptors that are ready, when its operation says that some are.
+    """
+
+    cdef int look(self) except -1:
+        raise NotImplementedError
+
+
+cdef class Writer:
+    """Who may hold back what a callback writes until the callback has returned."""
+
+    cdef int flush_held(self) except -1:
+        """Send what waits, if anything does."""
+        return 0
+
+
+cdef class LoopCore(HandleOwner):
+    """The hot part of a loop; asyncio's SelectorEventLoop stands behind it."""
+
+    def __cinit__(self, *args, **kwargs):
+        # Nothing to close, until BaseEventLoop.__init__ says otherwise.
+        self._closed = True
+        self._ready = collections.deque()
+        self.due = collections.deque()
+        self.timers = []
+        self.poll = AdaptivePoll()
+        self.host_fd = -1
+        self.detect_overrides()
+
+    def __dealloc__(self):
+        PyMem_Free(self.bulk_buffer)
+
+    # ---- fields of BaseEventLoop that are more than a slot
+
+    @property
+    def _ready(self):
+        return self.ready
+
+    @_ready.setter
+    def _ready(self, handles):
+        self.ready = handles
+        self.push_ready = handles.append
+        self.pop_ready = handles.popleft
+
+    @property
+    def _scheduled(self):
+        return self.timers
+
+    @_scheduled.setter
+    def _scheduled(self, list timers not None):
+        self.timers = timers
+
+    @property
+    def _debug(self):
+        return self.debug_as_given
+
+    @_debug.setter
+    def _debug(self, enabled):
+        self.debug = enabled
+        self.debug_as_given = enabled
+
+    # ---- scheduling
+
+    def time(self):
+        return monotonic()
+
+    def get_debug(self):
+        return self.debug_as_given
+
+    def is_closed(self):
+        return self._closed
+
+    def is_running(self):
+        return self._thread_id is not None
+
+    def _check_closed(self):
+        if self._closed:
+            raise RuntimeError("Event loop is closed")
+
+    def stop(self):
+        self._stopping = True
+        # A signal handler may say so in the middle of a spin.
+        if self.idle != AWAKE:
+            self._write_to_self()
+
+    cdef Handle call_soon_fast(self, object callback, tuple args, object context):
+        cdef Handle handle = Handle.__new__(Handle)
+        handle._callback = callback
+        handle._args = args
+        handle._loop = self
+        handle._context = PyContext_CopyCurrent() if context is None else context
+        if self.debug:
+            handle._source_traceback = format_helpers.extract_stack()
+        PyObject_CallOneArg(self.push_ready, handle)
+        # A signal handler in the middle of a spin, or the host of a guest loop.
+        if self.idle != AWAKE:
+            self._write_to_self()
+        return handle
+
+    def call_soon(self, callback, *args, context=None):
+        if self._closed:
+            self._check_closed()
+        if self.debug:
+            self._check_thread()
+            self._check_callback(callback, "call_soon")
+        return self.call_soon_fast(callback, args, context)
+
+    def call_soon_threadsafe(self, callback, *args, context=None):
+        cdef object handle
+        if self._closed:
+            self._check_closed()
+        if self.debug:
+            self._check_callback(callback, "call_soon_threadsafe")
+        # Wakes the loop if it sleeps: one that is awake looks at its queue first.
+        if ThreadSafeHandle is None:
+            handle = self.call_soon_fast(callback, args, context)
+        else:
+            handle = ThreadSafeHandle(callback, args, self, context)
+            if handle._source_traceback:
+                # Its own __init__, which would stand where the caller should.
+                handle._source_traceback.pop()
+            self.push_ready(handle)
+            if self.idle != AWAKE:
+                self._write_to_self()
+        return handle
+
+    def _write_to_self(self):
+        cdef uint64_t one = 1
+        cdef int fd = self.host_fd
+        cdef int idle = self.idle
+        # Another wake-up at the same time does no harm, a missed one would.
+        self.idle = AWAKE
+        if self.ring is None:
+            StockLoop._write_to_self(self)
+        # A spinning loop looks at that word, and at its queue before it sleeps.
+        elif idle != SPINNING:
+            if fd < 0:
+                fd = self.wake.fd
+            if fd >= 0:
+                write(fd, &one, sizeof(one))
+
+    def call_later(self, delay, callback, *args, context=None):
+        if delay is None:
+            raise TypeError("delay must not be None")
+        # While the loop runs it knows whose clock it is: see detect_overrides().
+        cdef double now = self.time() if self._thread_id is None else self.now()
+        return self.add_timer(now + delay, callback, args, context)
+
+    def call_at(self, when, callback, *args, context=None):
+        if when is None:
+            raise TypeError("when cannot be None")
+        return self.add_timer(when, callback, args, context)
+
+    cdef TimerHandle add_timer(
+            self, object when, object callback, tuple args, object context):
+        cdef TimerHandle handle
+        if self._closed:
+            self._check_closed()
+        if self.debug:
+            self._check_thread()
+            self._check_callback(callback, "call_at")
+        handle = TimerHandle.__new__(TimerHandle)
+        handle.due_at = when
+        if not PyFloat_CheckExact(when):
+            handle.given = when
+        if handle.due_at != handle.due_at:
+            raise ValueError("a timer cannot wait for NaN")
+        handle._callback = callback
+        handle._args = args
+        handle._loop = self
+        handle._context = PyContext_CopyCurrent() if context is None else context
+        if self.debug:
+            handle._source_traceback = format_helpers.extract_stack()
+        push_timer(self.timers, handle)
+        handle._scheduled = True
+        if self.idle != AWAKE:
+            self._write_to_self()
+        return handle
+
+    def _timer_handle_cancelled(self, handle):
+        if handle._scheduled:
+            self._timer_cancelled_count += 1
+
+    def create_future(self):
+        return Future(loop=self)
+
+    def create_task(self, coro, *, name=None, context=None, **kwargs):
+        if self._closed:
+            self._check_closed()
+        if kwargs or self.debug or self._task_factory is not None:
+            # Only what was given: task factories need not know the rest.
+            if name is not None:
+                kwargs["name"] = name
+            if context is not None:
+                kwargs["context"] = context
+            return StockLoop.create_task(self, coro, **kwargs)
+        if name is None and context is None:
+            return Task(coro, loop=self)
+        return Task(coro, loop=self, name=name, context=context)
+
+    # ---- one iteration
+
+    def run_steps(self):
+        """Iterate until stop(); the thread that calls this owns the ring."""
+        cdef Py_ssize_t left
+        self.begin_run()
+        try:
+            while True:
+                self.step()
+                if self._stopping:
+                    break
+        finally:
+            # Ctrl-C may have left a callback between two writes.
+            if self.held_writer is not None:
+                self.held_writer.flush_held()
+        # What was asked of the kernel last, such as the end of a watch, happens
+        # now and not when the loop runs again.
+        if self.ring is not None:
+            self.flush_ring()
+            # Only this thread could get at completions outside the queue.
+            # Bounded by what can be there: a watch that nobody serves comes back.
+            left = self.ring.in_flight_count
+            while left > 0 and self.ring.has_overflow():
+                left -= self.ring.completions_count
+                self.reap(ALL)
+                self.flush_ring()
+
+    cdef int begin_run(self) except -1:
+        self.detect_overrides()
+        self.poll.look_at_cpus()
+        if self.ring is not None:
+            self.bind_to_thread()
+        if self.due:
+            self.resume_step()
+        return 0
+
+    def _run_once(self):
+        if self.ring is not None:
+            self.bind_to_thread()
+        self.step()
+
+    cdef int step(self) except -1:
+        self.step_number += 1
+        if self.timers:
+            self.sweep_timers()
+        if self.ring is None:
+            self.wait_on_selector()
+        else:
+            self.wait_on_ring()
+        if self.timers:
+            self.collect_due()
+        self.todo = len(self.ready)
+        while self.todo and self.ready:
+            self.todo -= 1
+            self.run_one(PyObject_CallNoArgs(self.pop_ready))
+        if self.ring is not None:
+            if (self.ring.closed or self.ring.is_forked()
+                    or io_uring_cq_ready(&self.ring.ring)):
+                self.reap(ALL)
+            if self.watches_due:
+                self.watcher.look()
+        while self.due:
+            self.run_one(self.due.popleft())
+        return 0
+
+    cdef int resume_step(self) except -1:
+        """After an iteration that KeyboardInterrupt or SystemExit left: what was due
+        then comes behind what was ready then, and before what has been added since."""
+        handles = [self.pop_ready() for _ in range(min(self.todo, len(self.ready)))]
+        handles.extend(self.due)
+        self.due.clear()
+        self.ready.extendleft(reversed(handles))
+        return 0
+
+    cdef int wait_on_ring(self) except -1:
+        cdef int64_t timeout
+        if not (self.ready or self._stopping or self.watches_due):
+            # From here on other threads wake us: what they add after the look at the
+            # queue is not missed.
+            self.idle = ASLEEP
+            try:
+                timeout = self.timeout_ns()
+                if timeout != 0:
+                    if not self.wake.in_flight:
+                        self.ring.prepare(self.wake)
+                    if self.poll.max_ns:
+                        return self.poll_ring(timeout)
+                    return self.ring.enter(True, timeout)
+            finally:
+                self.idle = AWAKE
+        # Callbacks in C would otherwise keep Ctrl-C waiting for ever.
+        PyErr_CheckSignals()
+        if self.ring.need_wait():
+            self.ring.enter(False)
+        return 0
+
+    cdef int poll_ring(self, int64_t timeout) except -1:
+        """Sleep, but look at the ring in user space first, if that has paid before."""
+        cdef int64_t start = now_ns()
+        if self.poll.wanted():
+            # Nothing comes of what has not been submitted.
+            if self.ring.need_wait():
+                self.ring.enter(False)
+            self.idle = SPINNING
+            self.poll.spin(self.ring, &self.idle, SPINNING, timeout)
+            # With the GIL again: who came before this has set the mark, who comes
+            # after it writes to the eventfd.
+            if self.idle != SPINNING or self.ready or self._stopping:
+                timeout = 0
+            elif timeout > 0:
+                timeout = max(0, timeout - (now_ns() - start))
+            self.idle = ASLEEP
+        if self.ring.need_wait():
+            self.ring.enter(False)
+        elif timeout != 0:
+            self.ring.enter(True, timeout)
+        return self.poll.adjust(now_ns() - start)
+
+    cdef int wait_on_selector(self) except -1:
+        cdef int64_t timeout = 0
+        self.idle = AWAKE if self.ready or self._stopping else ASLEEP
+        try:
+            if self.idle != AWAKE:
+                timeout = self.timeout_ns()
+            seconds = None if timeout < 0 else timeout / 1e9
+            reported = self._selector.select(seconds)
+        finally:
+            self.idle = AWAKE
+        self._process_events(reported)
+        return 0
+
+    cdef int detect_overrides(self) except -1:
+        """A subclass or a test may bring another clock, or hear of cancelled timers."""
+        self.has_time_override = getattr(self.time, "__func__", None) is not OWN_TIME
+        self.has_cancel_override = getattr(
+            self._timer_handle_cancelled, "__func__", None) is not OWN_CANCELLED
+        return 0
+
+    def __setattr__(self, name, value):
+        PyObject_GenericSetAttr(
+            <PyObject *>self, <PyObject *>name, <PyObject *>value)
+        if name in ("time", "_timer_handle_cancelled"):
+            self.detect_overrides()
+
+    def __delattr__(self, name):
+        PyObject_GenericSetAttr(<PyObject *>self, <PyObject *>name, NULL)
+        if name in ("time", "_timer_handle_cancelled"):
+            self.detect_overrides()
+
+    def set_poll(self, *, max_ns=0, grow=0, shrink=0):
+        """Spin before sleeping, for up to `max_ns` nanoseconds; 0 turns it off.
+
+        grow    factor by which the spin gets longer when a longer one would have
+                been rewarded; 0: 2
+        shrink  divisor by which it gets shorter when none would have been; 0: it
+                ends at once, and begins anew from 4 microseconds
+
+        Any thread may call it at any time. Raises ValueError for anything but integers
+        from 0 on. Without effect on the selector backend and where the loop's thread
+        may use one CPU only. From QEMU's AioContext: see docs/polling.md.
+        """
+        self.poll.set(max_ns=max_ns, grow=grow, shrink=shrink)
+        # A spin that goes on would go on by the old rules.
+        if self.idle == SPINNING:
+            self._write_to_self()
+
+    def statistics(self):
+        """A `Statistics`: what the loop has done so far, and how things stand now."""
+        from uring_loop.scheduler.statistics import Statistics
+        cdef Ring ring = self.ring
+        cdef BufferPool pool = self.pool
+        return Statistics(
+            iterations=self.step_number,
+            enters=0 if ring is None else ring.enter_count,
+            completions=0 if ring is None else ring.completion_count,
+            full_queues=0 if ring is None else ring.full_count,
+            in_flight=0 if ring is None else ring.in_flight_count,
+            ready=len(self.ready),
+            timers=len(self.timers),
+            pool_buffers=0 if pool is None else pool.count,
+            poll_ns=self.poll.ns,
+            spins_hit=self.poll.hit_count,
+            spins_missed=self.poll.missed_count,
+            spun_ns=self.poll.spun_ns,
+        )
+
+    cdef double now(self) except? -1:
+        return self.time() if self.has_time_override else monotonic()
+
+    cdef int64_t timeout_ns(self) except -2:
+        """How long to sleep: -1 without limit, 0 not at all. Rounded up, so that
+        no timer is found not yet due."""
+        cdef double seconds
+        if not self.timers:
+            return -1
+        seconds = when_at(self.timers, 0) - self.now()
+        if seconds <= 0:
+            return 0
+        return <int64_t>ceil(min(seconds, LONGEST_SLEEP) * 1e9)
+
+    cdef int sweep_timers(self) except -1:
+        """Drop cancelled timers: all when they are many, else those in front."""
+        cdef Py_ssize_t count = len(self.timers)
+        if (count > FEW_TIMERS
+                and self._timer_cancelled_count > CANCELLED_FRACTION * count):
+            kept = without_cancelled(self.timers)
+            heapify(kept)
+            self.timers = kept
+            self._timer_cancelled_count = 0
+            return 0
+        while self.timers and is_cancelled(self.timers[0]):
+            self._timer_cancelled_count -= 1
+            pop_timer(self.timers)
+        return 0
+
+    cdef int collect_due(self) except -1:
+        """Take out what is due now: what callbacks add is for the next iteration."""
+        cdef double end = self.now() + self._clock_resolution
+        while self.timers and when_at(self.timers, 0) < end:
+            self.due.append(pop_timer(self.timers))
+        return 0
+
+    cdef int run_one(self, handle) except -1:
+        if isinstance(handle, Handle):
+            if (<Handle>handle)._cancelled:
+                return 0
+            if self.debug:
+                self.run_slowly(handle)
+            else:
+                run_handle(<Handle>handle)
+        elif not handle._cancelled:
+            self.run_slowly(handle)
+        if self.held_writer is not None:
+            self.held_writer.flush_held()
+        return 0
+
+    cdef int run_slowly(self, handle) except -1:
+        """As asyncio in debug mode: say who took long."""
+        cdef double start = monotonic()
+        cdef double seconds
+        self._current_handle = handle
+        try:
+            handle._run()
+            seconds = monotonic() - start
+            if self.debug and seconds >= self.slow_callback_duration:
+                base_events.logger.warning(
+                    "Executing %s took %.3f seconds",
+                    base_events._format_handle(handle), seconds)
+        finally:
+            self._current_handle = None
+        return 0
+
+    cdef int reap(self, unsigned limit) except -1:
+        """Hand out what has completed, so many at most. What an operation could not
+        deal with goes to the exception handler; the rest is handed out all the same."""
+        while True:
+            try:
+                if self.debug:
+                    self.reap_slowly(limit)
+                else:
+                    self.ring.reap(limit)
+                if self.held_writer is not None:
+                    self.held_writer.flush_held()
+                return 0
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as exc:
+                self.ring.check_usable()
+                self.call_exception_handler({
+                    "message": "Exception in the completion of an operation",
+                    "exception": exc,
+                })
+
+    cdef int reap_slowly(self, Py_ssize_t limit) except -1:
+        cdef Py_ssize_t left = self.ring.completions_count
+        cdef double start
+        cdef double seconds
+        self.ring.full_count += left == self.ring.cq_entries
+        left = min(left, limit)
+        while left > 0:
+            left -= 1
+            start = monotonic()
+            who = self.ring.reap_one()
+            seconds = monotonic() - start
+            if seconds >= self.slow_callback_duration:
+                base_events.logger.warning(
+                    "Executing %r took %.3f seconds", who, seconds)
+        return 0
+
+    # ---- the ring and its thread
+
+    def prepare(self, Operation op not None):
+        """Queue an operation on the loop's ring."""
+        self.ring.prepare(op)
+
+    cdef int cancel(self, Operation op) except -1:
+        """Ask for an operation's end. On a closed loop all have ended, and after a
+        fork they are the parent's."""
+        if op.in_flight and not self._closed and not self.ring.is_forked():
+            self.ring.cancel(op)
+        return 0
+
+    cdef int flush_ring(self) except -1:
+        """Submit now what was prepared, if this is the ring's thread."""
+        if self.ring.is_mine():
+            self.ring.enter(False)
+        return 0
+
+    def open_ring(self, options):
+        """Make the ring, disabled: the thread that runs the loop enables it."""
+        wake = WakeOperation()
+        self.ring = Ring(disabled=True, **options)
+        self.ring_options = options
+        self.multishot = True
+        self.wake = wake
+
+    cdef int bind_to_thread(self) except -1:
+        cdef Ring ring = self.ring
+        if not ring.enabled:
+            ring.enable()
+        elif not ring.is_mine():
+            ring.check_usable()
+            self.move_ring()
+        if not self.wake.in_flight:
+            self.ring.prepare(self.wake)
+        return 0
+
+    cdef int move_ring(self) except -1:
+        """Another thread runs the loop now: prepare everything on a ring of its own.
+
+        A ring obeys one thread for ever. Nothing is lost: what was received is
+        reaped first, what was not stays in its socket.
+        """
+        cdef Ring old = self.ring
+        cdef Operation op
+        cdef Ring new = Ring(**self.ring_options)
+        pool = None if self.pool is None else self.pool.again(new)
+        message_pool = None
+        if self.message_pool is not None:
+            message_pool = self.message_pool.again(new)
+        # First, so that what completions prepare goes to the new ring.
+        self.ring = new
+        old.reap(ALL)
+        operations = old.abandon()
+        new.continue_counts(old)
+        # Kept until the next move: the kernel takes the old ring apart a little later.
+        self.retired = (old, self.pool, self.message_pool)
+        self.pool = pool
+        self.message_pool = message_pool
+        for op in reversed(operations):
+            if not op.abandoned():
+                continue
+            if op.cancel_requested:
+                op.complete(-ECANCELED, 0)
+            else:
+                self.ring.prepare(op)
+                op.moved()
+        return 0
+
+    cdef bint open_pool(self) except -1:
+        """Have the pool that multishot receives need; False if there can be none."""
+        if self.pool is None and self.multishot:
+            try:
+                self.pool = BufferPool(self.ring)
+            except OSError as exc:
+                self.pool_failed(exc)
+        return self.pool is not None
+
+    cdef bint open_message_pool(self) except -1:
+        """The same for datagrams, which must fit into one buffer."""
+        if self.message_pool is None and self.multishot:
+            try:
+                self.message_pool = BufferPool(
+                    self.ring, MESSAGES_COUNT, MESSAGE_BYTES, MESSAGES_MOST, group=1)
+            except OSError as exc:
+                self.pool_failed(exc)
+        return self.message_pool is not None
+
+    cdef int pool_failed(self, exc) except -1:
+        # In a thread that is not the ring's, it can be had later. A kernel before
+        # 5.19 has none: all read in bulk, nothing is lost.
+        self.multishot = exc.errno == EEXIST
+        return 0
+
+    cdef char *bulk_memory(self) except NULL:
+        """Where big reads land before they are copied: one place, always hot."""
+        if self.bulk_buffer == NULL:
+            self.bulk_buffer = <char *>PyMem_Malloc(BULK_BYTES)
+            if self.bulk_buffer == NULL:
+                raise MemoryError
+        return self.bulk_buffer
+
+    cdef object shared_buffer(self):
+        """The same as an object, for who keeps what it is given: one for all."""
+        if self.shared_view is None:
+            self.shared_view = memoryview(bytearray(BULK_BYTES))
+        return self.shared_view
+
+    def close_ring(self):
+        """End what is in flight, then the ring; every operation hears its end."""
+        cdef Operation op
+        left = self.ring.close()
+        for op in left:
+            if op.abandoned():
+                op.complete(-ECANCELED, 0)
+        self.wake.close()
+
+
+OWN_TIME = LoopCore.__dict__["time"]
+OWN_CANCELLED = LoopCore.__dict__["_timer_handle_cancelled"]

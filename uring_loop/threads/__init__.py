@@ -1,0 +1,1 @@
+"""Event loops in threads of their own, and servers spread over them."""
