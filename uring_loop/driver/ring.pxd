@@ -38,12 +38,15 @@ cdef class Ring:
     cdef readonly bint enabled
     cdef readonly bint closed
     cdef readonly unsigned long owner
+    # Does a request in flight keep its file open? On io_uring it does.
+    cdef readonly bint holds_files
 
     cdef int negotiate_flags(self, unsigned entries, unsigned cq_entries,
                         unsigned flags) except -1
     cdef int create(self, unsigned entries, unsigned cq_entries,
                     io_uring_params *params) except? -1
     cdef int check_kernel(self) except -1
+    cdef void forget_fd(self, int fd) noexcept
     cdef void continue_counts(self, Ring other) noexcept
     cpdef bint has_opcode(self, unsigned char opcode) noexcept
     cdef int check_result(self, int res) except -1

@@ -163,6 +163,7 @@ cdef class Ring:
         self.known_flags = known_flags
         self.fork_mark = fork_count
         self.tell_fd = -1
+        self.holds_files = True
         check_taskrun(taskrun, single_issuer)
         flags |= TASKRUN_FLAGS[taskrun]
         if single_issuer:
@@ -242,6 +243,10 @@ cdef class Ring:
             self.close()
             raise os_error(res)
         return 0
+
+    cdef void forget_fd(self, int fd) noexcept:
+        """The caller closes the descriptor, or begins to use a new one."""
+        # io_uring knows files, not numbers: nothing to forget, so it cannot raise.
 
     cdef void continue_counts(self, Ring other) noexcept:
         """Go on with the counts of the ring that this one takes over from."""

@@ -46,7 +46,7 @@ cdef class LoopCore(HandleOwner):
     # What other threads have to know who want to wake the loop: see wait_on_ring.
     cdef volatile int idle
     cdef AdaptivePoll poll
-    # What a foreign main loop watches while it runs this one, else -1: see guest_core.pyx.
+    # What a foreign main loop watches while it runs this one, else -1: guest_core.pyx.
     cdef int host_fd
     cdef bint has_time_override
     cdef object debug_as_given
