@@ -4,8 +4,9 @@ import os
 
 import pytest
 
-from benchmarks import scenarios, session
-from benchmarks.process import Child
+from benchmarks.compare import comparison
+from benchmarks.measure.processes import Child
+from benchmarks.scenarios import catalogue
 
 # Runs for the start, the warm-up and each round.
 DYING = """
@@ -35,12 +36,12 @@ def measure(tmp_path, monkeypatch):
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
         monkeypatch.setattr(Child, "patience_seconds", 3.0)
         cores = os.sched_getaffinity(0)
-        settings = session.Settings(
+        settings = comparison.Settings(
             loops=["asyncio", "peer"], extra_loops=[], baseline="asyncio", rounds=2,
             slice_seconds=0.02, server_cores=cores, client_cores=cores,
             count_calls=False)
-        scenario, = scenarios.select(["sleep-zero"], full=False, quick=False)
-        with session.Session(settings, {}, lambda text: None) as measuring:
+        scenario, = catalogue.select(["sleep-zero"], full=False, quick=False)
+        with comparison.Comparison(settings, {}, lambda text: None) as measuring:
             return measuring.run(scenario)["loops"]
     return measure
 

@@ -2,10 +2,12 @@
 
 import pytest
 
-from benchmarks import goals, judgement, scenarios
+from benchmarks.judge import goals, losses
+from benchmarks.pages import sections
+from benchmarks.scenarios import catalogue
 
 NAME = "tcp-protocol-64-16k"       # goal: a ratio of 1.10
-DEFAULT = {scenario.name: scenario for scenario in scenarios.CATALOGUE
+DEFAULT = {scenario.name: scenario for scenario in catalogue.CATALOGUE
            if scenario.default}
 
 
@@ -50,34 +52,34 @@ def test_what_failed_has_not_met_its_goal():
     stored["loops"]["uring_loop"] = {"samples": [], "error": "process ended"}
     result, = goals.verdicts({NAME: stored})
     assert not result.met
-    assert "failed" in judgement.goals_section({NAME: stored})
+    assert "failed" in sections.goals_section({NAME: stored})
 
 
 def test_a_goal_that_is_met_is_no_loss():
     stored = {NAME: record()}
-    assert judgement.unexplained(stored, {}) == []
-    assert "Nothing is below" in judgement.losses_section(stored, {})
-    assert "1 of 1 goals are met" in judgement.goals_section(stored)
+    assert losses.unexplained(stored, {}) == []
+    assert "Nothing is below" in sections.losses_section(stored, {})
+    assert "1 of 1 goals are met" in sections.goals_section(stored)
 
 
 def test_a_loss_without_a_reason_is_told():
     stored = {NAME: record(ours=105.0)}
-    assert judgement.unexplained(stored, {}) == [NAME]
-    assert judgement.NO_REASON in judgement.losses_section(stored, {})
-    assert "**missed**" in judgement.goals_section(stored)
+    assert losses.unexplained(stored, {}) == [NAME]
+    assert sections.NO_REASON in sections.losses_section(stored, {})
+    assert "**missed**" in sections.goals_section(stored)
 
 
 def test_a_loss_comes_with_its_reason():
     stored = {NAME: record(ours=105.0)}
-    said = judgement.losses_section(stored, {NAME: "The moon was full."})
+    said = sections.losses_section(stored, {NAME: "The moon was full."})
     assert said.endswith("1.05 (1.05–1.05), goal ratio ≥ 1.1. The moon was full.")
-    assert judgement.unexplained(stored, {NAME: "The moon was full."}) == []
+    assert losses.unexplained(stored, {NAME: "The moon was full."}) == []
 
 
 def test_whatever_is_below_the_baseline_is_a_loss():
     name = "tcp-protocol-1000-1k"
-    assert judgement.unexplained({name: record(name, ours=99.0)}, {}) == [name]
-    assert judgement.unexplained({name: record(name, ours=100.0)}, {}) == []
+    assert losses.unexplained({name: record(name, ours=99.0)}, {}) == [name]
+    assert losses.unexplained({name: record(name, ours=100.0)}, {}) == []
 
 
 def test_every_goal_has_its_scenario_in_a_plain_run():
@@ -85,4 +87,4 @@ def test_every_goal_has_its_scenario_in_a_plain_run():
 
 
 def test_every_reason_is_one_for_a_scenario():
-    assert set(judgement.load_reasons()) <= set(DEFAULT)
+    assert set(losses.load_reasons()) <= set(DEFAULT)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import sampling
+from benchmarks.measure import sampling
 
 REPORT = """\
 # Overhead,Shared Object
