@@ -23,10 +23,9 @@ from benchmarks.measure.processes import ROOT, BenchmarkError, Scratch
 from benchmarks.pages import performance, rows, terminal
 from benchmarks.scenarios import catalogue, loops
 
-DEFAULT_LOOPS = "asyncio,uvloop,uring_loop"
-# Other options of this loop, and peers: measured where there is a goal.
-EXTRA_LOOPS = ("uring_loop:taskrun=coop,uring_loop:backend=selector,"
-               "blazio,talyn,rsloop")
+DEFAULT_LOOPS = f"asyncio,uvloop,{loops.OURS},{loops.EPOLL}"
+# Peers, measured where there is a goal.
+EXTRA_LOOPS = "blazio,talyn,rsloop"
 DEFAULT_ROUNDS = 11
 QUICK_ROUNDS = 3
 RESULTS = ROOT / "benchmarks" / "results" / "loops.json"
@@ -118,13 +117,13 @@ def run(arguments):
     start = time.monotonic()
     server_cores, client_cores = choose_cores(arguments)
     with tempfile.TemporaryDirectory(prefix="uring_loop-bench-") as folder:
-        names, extra = choose_loops(arguments, Scratch(folder), server_cores)
+        names, extra, missing = choose_loops(arguments, Scratch(folder), server_cores)
     usable = preflight.usable_scenarios(arguments.selected, say)
     # This process sleeps during a slice, and wakes on the client's core.
     os.sched_setaffinity(0, client_cores)
     settings = comparison.Settings(
-        names, extra, arguments.baseline, arguments.rounds, arguments.slice_ms / 1000,
-        server_cores, client_cores, not arguments.no_calls)
+        names, extra, missing, arguments.baseline, arguments.rounds,
+        arguments.slice_ms / 1000, server_cores, client_cores, not arguments.no_calls)
     writes = not (arguments.no_write or arguments.quick)
     # A whole run replaces whatever was measured on another day.
     stored = store.load(arguments.results) if writes and arguments.scenario else {}
@@ -138,10 +137,16 @@ def run(arguments):
     if writes and measured:
         write_report(in_catalogue_order(stored))
     say(f"{len(measured)} scenarios in {(time.monotonic() - start) / 60:.1f} minutes")
-    # That another loop cannot do something is a result like any other.
-    failed = any("error" in result for record in measured.values()
-                 for name, result in record["loops"].items() if name not in extra)
+    failed = any(is_failure(name, result, arguments) for record in measured.values()
+                 for name, result in record["loops"].items())
     return int(failed or len(usable) < len(arguments.selected))
+
+
+def is_failure(name, result, arguments):
+    """Whether a result fails the run: peers may, and so may a backend nobody named."""
+    if name in arguments.extra or "error" not in result:
+        return False
+    return bool(arguments.loops) or not result.get("missing")
 
 
 def choose_cores(arguments):
@@ -156,14 +161,18 @@ def choose_cores(arguments):
 
 
 def choose_loops(arguments, scratch, cores):
-    """Loops that were asked for must work; of the default ones uring_loop may not."""
+    """(loops, peers, missing) as they start here.
+
+    A plain loop that was asked for must work, and so must the baseline.
+    """
     names = arguments.names
     if arguments.baseline not in names:
         raise BenchmarkError(f"the baseline {arguments.baseline} is not among the "
                              f"loops {', '.join(names)}; see --baseline")
     must_work = names if arguments.loops else [arguments.baseline]
-    return (preflight.usable_loops(names, must_work, scratch, cores, say),
-            preflight.usable_loops(arguments.extra, [], scratch, cores, say))
+    usable, missing = preflight.check_loops(names, must_work, scratch, cores, say)
+    extra, _ = preflight.check_loops(arguments.extra, [], scratch, cores, say)
+    return usable, extra, missing
 
 
 def measured_records(settings, selected):

@@ -24,6 +24,7 @@ RUNNERS = {"load": LoadRunner, "fair": FairnessRunner, "http": HttpRunner,
 class Settings:
     loops: list
     extra_loops: list       # measured only where there is a goal
+    missing: dict           # {name: reason} of loops that cannot be made here
     baseline: str
     rounds: int
     slice_seconds: float
@@ -57,6 +58,10 @@ class Comparison:
         settings = self._settings
         names = _loops_of(scenario, settings)
         results = {name: {"samples": []} for name in names}
+        for name in settings.missing:
+            results[name] = {"samples": [], "missing": True,
+                             "error": settings.missing[name]}
+        names = [name for name in names if name not in settings.missing]
         runner_type = RUNNERS[scenario.runner]
         with runner_type(scenario, self._scratch, settings.server_cores,
                         settings.client_cores) as runner:
@@ -122,7 +127,7 @@ class Comparison:
 
 
 def _loops_of(scenario, settings):
-    names = list(settings.loops)
+    names = [*settings.loops, *settings.missing]
     if scenario.name in goals.SCENARIOS:
         names += settings.extra_loops
     modules = {loops.parse(name).module for name in names}

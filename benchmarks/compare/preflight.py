@@ -12,18 +12,27 @@ CURES = {"uvloop": "pip install 'uvloop==0.23.*'",
 COMPARED_UVLOOP = "0.23."
 
 
-def usable_loops(names, must_work, scratch, cores, say):
-    """The loops that start here; one of `must_work` that does not is an error."""
-    usable = []
+def check_loops(names, must_work, scratch, cores, say):
+    """(loops that start here, {name: reason} of those whose options do not).
+
+    A loop with options is a column of its own, another backend say: where it cannot be
+    made, the tables show the reason. A plain loop that cannot be made is left out; one
+    of `must_work` is an error.
+    """
+    usable, missing = [], {}
     for name in names:
         try:
             child = python_child({"task": "startup", "loop": name}, cores, scratch)
             with stopping(child):
                 facts = child.answer()["loop"]
         except BenchmarkError as error:
-            module = loops.parse(name).module
+            spec = loops.parse(name)
             last = str(error).splitlines()[-1]
-            cure = CURES.get(module, f"pip install {module}")
+            if spec.options:
+                say(f"{loops.label(name)} is missing: {last}")
+                missing[name] = last
+                continue
+            cure = CURES.get(spec.module, f"pip install {spec.module}")
             text = f"{name} does not start here: {last}; run: {cure}"
             if name in must_work:
                 raise BenchmarkError(text) from None
@@ -34,7 +43,7 @@ def usable_loops(names, must_work, scratch, cores, say):
             say(f"uvloop {version} is not the compared version; run: "
                 f"{CURES['uvloop']}")
         usable.append(name)
-    return usable
+    return usable, missing
 
 
 def usable_scenarios(scenarios, say):

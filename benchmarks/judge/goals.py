@@ -8,10 +8,12 @@ loop was ahead of uvloop.
 from dataclasses import dataclass
 
 from benchmarks.judge import stats
+from benchmarks.scenarios.loops import EPOLL, OURS, POLLING
 
-OURS = "uring_loop"
-POLLING = "uring_loop:poll_max_ns=100000"
 MEAN_GOAL = 1.60
+# The epoll driver has one figure for the mean and one for each row.
+EPOLL_MEAN_GOAL = 1.10
+EPOLL_FLOOR = 0.95
 # What the geometric mean takes for a goal that is not itself a ratio.
 RATIOS = ("ratio", "cpu_ratio", "p50_ratio")
 WORDS = {"ratio": "ratio", "cpu_ratio": "CPU ratio", "p50_ratio": "p50 ratio",
@@ -91,6 +93,7 @@ GOALS = (
     Goal("redis", 1.30),
 )
 SCENARIOS = frozenset(goal.scenario for goal in GOALS)
+BY_CPU = frozenset(goal.scenario for goal in GOALS if goal.measure == "cpu_ratio")
 
 
 def verdicts(records):
@@ -107,18 +110,52 @@ def verdicts(records):
             yield Verdict(goal, record, reached)
 
 
-def headline_ratios(records, loop):
-    """[(ratio, record)] of a loop, one for each scenario that has a goal.
+def headline_ratio(record, loop):
+    """The ratio by which a row is judged, or None where the loop has no result.
 
-    By CPU per request where the goal is that, since the load client caps the
-    throughput there; by what the scenario measures elsewhere. None: it failed.
+    CPU per request where the goal is that, since the load client caps the throughput
+    there; what the scenario measures elsewhere.
     """
-    measures = {goal.scenario: goal.measure for goal in reversed(GOALS)}
-    for name, measure in measures.items():
+    row = stats.row(record, loop)
+    field = "cpu_ratio" if record["name"] in BY_CPU else "ratio"
+    spread = getattr(row, field) if row else None
+    return spread.median if spread else None
+
+
+def headline_ratios(records, loop):
+    """[(ratio or None, record)] of a loop, one for each scenario that has a goal."""
+    for name in dict.fromkeys(goal.scenario for goal in GOALS):
         record = records.get(name)
-        if record is None or loop not in record["loops"] or loop == POLLING:
-            continue
-        row = stats.row(record, loop)
-        field = measure if measure == "cpu_ratio" else "ratio"
-        spread = getattr(row, field) if row else None
-        yield (spread.median if spread else None), record
+        if record is not None and loop in record["loops"] and loop != POLLING:
+            yield headline_ratio(record, loop), record
+
+
+def is_below_floor(ratio):
+    """Whether a row of the epoll driver, as the tables show it, is too slow."""
+    return ratio is None or round(ratio, 2) < EPOLL_FLOOR
+
+
+@dataclass(frozen=True)
+class EpollVerdict:
+    mean: float | None      # over the scenarios that have a goal
+    below: list             # records of the rows under EPOLL_FLOOR
+    missing: str            # why no row has a result, or ""
+
+    @property
+    def mean_is_met(self):
+        return self.mean is not None and round(self.mean, 2) >= EPOLL_MEAN_GOAL
+
+
+def epoll_verdict(records):
+    """Judge the epoll driver over all its rows; None where it was not measured."""
+    measured = [record for record in records.values() if EPOLL in record["loops"]]
+    if not measured:
+        return None
+    mean = stats.geometric_mean(
+        ratio for ratio, _ in headline_ratios(records, EPOLL))
+    # Beside a greedy neighbour, fewer echoes may mean that the neighbour got more.
+    below = [record for record in measured if record["group"] != "Fairness"
+             and is_below_floor(headline_ratio(record, EPOLL))]
+    results = [record["loops"][EPOLL] for record in measured]
+    missing = all(result.get("missing") for result in results)
+    return EpollVerdict(mean, below, results[0]["error"] if missing else "")

@@ -5,6 +5,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from benchmarks.judge import goals, stats
 from benchmarks.pages import rows
+from benchmarks.scenarios import loops
 
 matplotlib.use("svg")
 # The same records must give the same file.
@@ -29,9 +30,9 @@ def write(records, path):
     if not records:
         return None
     baseline = records[0]["baseline"]
-    # What differs by options only has columns of its own in the table of goals.
+    # A variant of one scenario would be a single mark.
     names = [name for name in rows.loop_names({r["name"]: r for r in records})
-             if name != baseline and ":" not in name]
+             if name != baseline and (":" not in name or name == loops.EPOLL)]
     # The loop of this project first: in the strongest colour, drawn on top.
     names.sort(key=lambda name: not name.startswith("uring_loop"))
     figure, axes = pyplot.subplots(
@@ -68,7 +69,8 @@ def _draw_loop(axis, records, name, field, number, names_count):
             lows.append(spread.median - spread.low)
             highs.append(spread.high - spread.median)
     axis.errorbar(medians, positions, xerr=(lows, highs), fmt="o", markersize=5,
-                  capsize=2, color=COLORS[number % len(COLORS)], label=name,
+                  capsize=2, color=COLORS[number % len(COLORS)],
+                  label=loops.label(name),
                   zorder=3 + names_count - number)
 
 
@@ -93,7 +95,8 @@ def write_scale(records, path):
         points = [(record["connections"], row.cpu_us) for record in records
                   if (row := stats.row(record, name))]
         if points:
-            axis.plot(*zip(*points), "o-", color=COLORS[number], label=name)
+            axis.plot(*zip(*points), "o-", color=COLORS[number],
+                      label=loops.label(name))
     axis.set_xscale("log")
     axis.set_yscale("log")
     axis.yaxis.set_major_locator(FixedLocator(SCALE_TICKS))

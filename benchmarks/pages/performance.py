@@ -8,6 +8,7 @@ from benchmarks.pages.markdown import table
 from benchmarks.pages.rows import (HEADINGS, MEAN_HEADINGS, NONE, all_ratios, cells,
                                    groups, mean_rows, title_of)
 from benchmarks.scenarios.catalogue import FAIR_CONNECTIONS
+from benchmarks.scenarios.loops import label
 
 APT = "gcc libc6-dev libssl-dev openssl wrk strace linux-perf redis-server"
 # Calls that are rarer than this per request are not the loop's pattern.
@@ -60,7 +61,7 @@ def _loop_rows(records, runs):
             backend += f": {facts['backend_reason']}"
         options = " ".join(f"{key}={value}"
                            for key, value in facts["options"].items())
-        yield [str(number), name, facts.get("version", "as Python"),
+        yield [str(number), label(name), facts.get("version", "as Python"),
                f"`{facts['class']}`", backend, options or NONE]
 
 
@@ -89,7 +90,7 @@ def _call_rows(records):
                      sorted(names.items(), key=lambda item: -item[1])
                      if count >= LEAST_CALLS]
             if names:
-                yield [title, name, ", ".join(parts) or "almost none"]
+                yield [title, label(name), ", ".join(parts) or "almost none"]
                 title = ""
 
 
@@ -132,9 +133,10 @@ measures elsewhere.
 
 {goals}
 
-*coop* is `taskrun="coop"`, *selector* the same compiled loop on asyncio's selector,
-which tells the gain of compiling from that of io_uring: both by the measure of the
-goal.
+*ours* is `uring_loop` with its default options, *ours, epoll* the same loop with
+`backend="epoll"`: the same transports without io_uring, as in most containers. Its
+column is a ratio to {baseline}, of CPU time where the goal is that. It is judged by
+its geometric mean and by its lowest row.
 
 ## Latency
 

@@ -1,6 +1,7 @@
 """Format stored records as the texts and rows of all tables."""
 
 from benchmarks.judge import stats
+from benchmarks.scenarios.loops import label
 
 NONE = "–"
 
@@ -16,6 +17,15 @@ def loop_names(records):
 def last_line(error):
     """Of a traceback, the line that says what happened."""
     return (error.strip().splitlines() or ["no message"])[-1]
+
+
+def trouble_word(result):
+    """For a loop without numbers: a missing backend, or a failure while it ran."""
+    return "missing" if result.get("missing") else "failed"
+
+
+def trouble_text(result):
+    return f"{trouble_word(result)}: {last_line(result.get('error', 'no samples'))}"
 
 
 def spread_text(spread):
@@ -50,13 +60,12 @@ def summary(record):
     for name, result in record["loops"].items():
         row = stats.row(record, name)
         if row is None:
-            parts.append(f"{name} failed: "
-                         f"{last_line(result.get('error', 'no samples'))}")
+            parts.append(f"{label(name)} {trouble_text(result)}")
         elif name == record["baseline"] or row.ratio is None:
-            parts.append(f"{name} {value_text(row.value, record['unit'])}")
+            parts.append(f"{label(name)} {value_text(row.value, record['unit'])}")
         else:
             cpu = f", CPU {row.cpu_ratio.median:.2f}" if row.cpu_ratio else ""
-            parts.append(f"{name} {spread_text(row.ratio)}{cpu}")
+            parts.append(f"{label(name)} {spread_text(row.ratio)}{cpu}")
     return f"{title_of(record)}: " + "; ".join(parts)
 
 
@@ -64,10 +73,9 @@ def cells(record, name):
     """One loop's line in the detailed tables, without the scenario."""
     row = stats.row(record, name)
     if row is None:
-        error = record["loops"][name].get("error", "no samples")
-        return [name, f"failed: {last_line(error)}", *[NONE] * 7]
+        return [label(name), trouble_text(record["loops"][name]), *[NONE] * 7]
     base = name == record["baseline"]
-    return [name, "1" if base else spread_text(row.ratio),
+    return [label(name), "1" if base else spread_text(row.ratio),
             ("1" if base else spread_text(row.cpu_ratio)) if row.cpu_us else NONE,
             value_text(row.value, record["unit"]), value_text(row.cpu_us),
             value_text(row.calls), value_text(row.p50_us), value_text(row.p99_us),
@@ -85,7 +93,8 @@ def groups(records):
     return found.items()
 
 
-MEAN_HEADINGS = ("loop", "geometric mean", "lowest", "below 1", "scenarios", "failed")
+MEAN_HEADINGS = ("loop", "geometric mean", "lowest", "below 1", "scenarios",
+                 "failed or missing")
 
 
 def all_ratios(records, name):
@@ -104,10 +113,10 @@ def mean_rows(records, ratios_of):
         failed = str(len(pairs) - len(ratios))
         if not ratios:
             if pairs:
-                yield [name, NONE, NONE, NONE, "0", failed]
+                yield [label(name), NONE, NONE, NONE, "0", failed]
             continue
         worst, title = min(ratios)
         mean = stats.geometric_mean(ratio for ratio, _ in ratios)
         below = sum(round(ratio, 2) < 1 for ratio, _ in ratios)
-        yield [name, f"{mean:.2f}", f"{worst:.2f} ({title})", str(below),
+        yield [label(name), f"{mean:.2f}", f"{worst:.2f} ({title})", str(below),
                str(len(ratios)), failed]

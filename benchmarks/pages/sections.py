@@ -3,14 +3,15 @@
 from benchmarks.judge import goals, losses, stats
 from benchmarks.pages.markdown import table
 from benchmarks.pages.rows import (MEAN_HEADINGS, NONE, mean_rows, spread_text,
-                                   title_of, value_text)
+                                   title_of, trouble_word, value_text)
+from benchmarks.scenarios.loops import EPOLL, label
 
 PARTS = ("kernel", "python", "loop", "other")
 NO_REASON = "**No reason is written yet.**"
 # Scenarios of the latency section, beside those of the group "Latency".
 LATENCY = ("tcp-protocol-1-1k", "tcp-protocol-64-1k", "tcp-protocol-512-1k")
-GOAL_HEADINGS = ("scenario", "goal", "uring_loop", "", "ratio", "CPU ratio", "coop",
-                 "selector", "best of the others")
+GOAL_HEADINGS = ("scenario", "goal", "ours", "", "ratio", "CPU ratio", label(EPOLL),
+                 "", "best of the others")
 
 
 def goals_section(records):
@@ -19,18 +20,51 @@ def goals_section(records):
     met = sum(verdict.met for verdict in judged)
     means = table(MEAN_HEADINGS, mean_rows(records, goals.headline_ratios))
     return (f"{met} of {len(judged)} goals are met. The geometric mean to reach is "
-            f"{goals.MEAN_GOAL:.2f}.\n\n{means}\n\n"
+            f"{goals.MEAN_GOAL:.2f}. {epoll_sentence(records)}\n\n{means}\n\n"
             + table(GOAL_HEADINGS, map(_goal_row, judged)))
+
+
+def epoll_sentence(records):
+    """Whether the epoll driver reaches its two figures, and which rows are too slow."""
+    verdict = goals.epoll_verdict(records)
+    if verdict is None:
+        return "The epoll driver was not measured."
+    if verdict.missing:
+        return f"The epoll driver is missing: {verdict.missing}."
+    mean = NONE if verdict.mean is None else f"{verdict.mean:.2f}"
+    below = "; ".join(f"{record['title']} ({_epoll_text(record)})"
+                      for record in verdict.below)
+    return (f"On the epoll driver the geometric mean is {mean}, the goal "
+            f"{goals.EPOLL_MEAN_GOAL:.2f}: {_met(verdict.mean_is_met)}. No row may be "
+            f"under {goals.EPOLL_FLOOR:.2f}: {_met(not below)}"
+            f"{f', by {below}' if below else ''}.")
+
+
+def _epoll_text(record):
+    ratio = goals.headline_ratio(record, EPOLL)
+    if ratio is None:
+        return trouble_word(record["loops"][EPOLL])
+    return f"{ratio:.2f}"
+
+
+def _met(is_met):
+    return "met" if is_met else "**missed**"
+
+
+def _epoll_cells(record):
+    """The ratio of the epoll driver in a row, and the verdict about it."""
+    if EPOLL not in record["loops"]:
+        return [NONE, NONE]
+    below = goals.is_below_floor(goals.headline_ratio(record, EPOLL))
+    return [_epoll_text(record), _met(not below)]
 
 
 def _goal_row(verdict):
     record, goal = verdict.record, verdict.goal
     ours = stats.row(record, goal.loop)
     return [title_of(record), goal.text(record["unit"]), _reached(verdict),
-            "met" if verdict.met else "**missed**",
-            _median(ours and ours.ratio), _median(ours and ours.cpu_ratio),
-            _other(record, goal, "uring_loop:taskrun=coop"),
-            _other(record, goal, "uring_loop:backend=selector"),
+            _met(verdict.met), _median(ours and ours.ratio),
+            _median(ours and ours.cpu_ratio), *_epoll_cells(record),
             _best_other(record, goal)]
 
 
@@ -50,15 +84,6 @@ def _measured(record, goal, name):
     row = stats.row(record, name)
     reached = getattr(row, goal.measure) if row else None
     return reached.median if isinstance(reached, stats.Spread) else reached
-
-
-def _other(record, goal, name):
-    if name not in record["loops"]:
-        return NONE
-    if "error" in record["loops"][name]:
-        return "failed"
-    reached = _measured(record, goal, name)
-    return NONE if reached is None else f"{reached:.2f}"
 
 
 def _best_other(record, goal):
@@ -84,7 +109,7 @@ def _quantile_rows(record):
     title = title_of(record)
     for name, row in _working(record):
         ratio = "1" if name == record["baseline"] else spread_text(row.p50_ratio)
-        yield [title, name, *_quantiles(row), ratio]
+        yield [title, label(name), *_quantiles(row), ratio]
         title = ""
 
 
@@ -105,7 +130,7 @@ def fairness_section(records):
         if record["group"] == "Fairness":
             title = title_of(record)
             for name, row in _working(record):
-                rows.append([title, name, value_text(row.value, record["unit"]),
+                rows.append([title, label(name), value_text(row.value, record["unit"]),
                              *_quantiles(row), value_text(row.beside)])
                 title = ""
     return table(("scenario", "loop", "echoes", "p50 µs", "p99 µs", "p99.9 µs",
@@ -119,7 +144,7 @@ def scale_section(records):
             title = title_of(record)
             for name, row in _working(record):
                 busy = NONE if row.client_busy is None else f"{row.client_busy:.0%}"
-                rows.append([title, name, value_text(row.cpu_us),
+                rows.append([title, label(name), value_text(row.cpu_us),
                              _median(row.cpu_ratio), value_text(row.value),
                              value_text(row.calls), busy])
                 title = ""
@@ -136,7 +161,7 @@ def shares_section(records):
             row = stats.row(record, name)
             if row and "shares" in result:
                 shares = result["shares"]
-                rows.append([title, name, value_text(row.cpu_us),
+                rows.append([title, label(name), value_text(row.cpu_us),
                              *(f"{shares[part]:.0%}" for part in PARTS),
                              _bound(record, name, row, shares)])
                 title = ""

@@ -3,6 +3,8 @@
 import fnmatch
 from dataclasses import dataclass, field
 
+from benchmarks.scenarios import loops
+
 KIBIBYTE = 1024
 CONNECTIONS = (1, 10, 64, 512, 1000)
 SIZES = (64, KIBIBYTE, 16 * KIBIBYTE, 100 * KIBIBYTE)
@@ -105,7 +107,7 @@ def _network():
     # A loop spins only where it may use more than one core, so it starts with two.
     yield Scenario("ping-pong", "ping-pong, 1 connection, 1 KiB, polling off and on",
                    "Latency", "load", "protocol", connections=1, threads=True,
-                   quick=True, variants=("uring_loop:poll_max_ns=100000",))
+                   quick=True, variants=(loops.POLLING,))
     yield from _fairness()
     yield from _scale()
     other = "Other transports"

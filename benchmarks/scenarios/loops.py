@@ -2,7 +2,7 @@
 
 A name is an importable module, optionally with options for its `new_event_loop`:
 
-    asyncio    uvloop    uring_loop    uring_loop:taskrun=coop:backend=selector
+    asyncio    uvloop    uring_loop    uring_loop:backend=epoll
 
 `#text` at the end makes a second entry of the same loop; `uvloop,uvloop#again`
 shows how much two equal servers differ on this machine.
@@ -13,12 +13,23 @@ import importlib
 import importlib.metadata
 from dataclasses import dataclass, field
 
+OURS = "uring_loop"
+EPOLL = "uring_loop:backend=epoll"
+POLLING = "uring_loop:poll_max_ns=100000"
+# Names of columns; other loops have their module's.
+LABELS = {OURS: "ours", EPOLL: "ours, epoll", POLLING: "ours, polling"}
+
 
 @dataclass(frozen=True)
 class LoopSpec:
     name: str
     module: str
     options: dict = field(default_factory=dict)
+
+
+def label(name):
+    """The name of a loop in tables and charts."""
+    return LABELS.get(name, name)
 
 
 def parse(name):
