@@ -1,12 +1,10 @@
-"""Command line of `python -m benchmarks`: choose, measure, print, store."""
+"""Run `python -m benchmarks`: choose, measure, print, store."""
 
-import argparse
 import os
 import signal
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 try:
     from rich.console import Console
@@ -17,19 +15,12 @@ except ImportError as error:
     sys.exit(f"{error}; run: pip install -r benchmarks/requirements.txt")
 
 from benchmarks.compare import comparison, preflight, store
+from benchmarks.compare.arguments import parse
 from benchmarks.judge import losses
 from benchmarks.measure import machine
-from benchmarks.measure.processes import ROOT, BenchmarkError, Scratch
-from benchmarks.pages import performance, rows, terminal
-from benchmarks.scenarios import catalogue, loops
-
-DEFAULT_LOOPS = f"asyncio,uvloop,{loops.OURS},{loops.EPOLL}"
-# Peers, measured where there is a goal.
-EXTRA_LOOPS = "blazio,talyn,rsloop"
-DEFAULT_ROUNDS = 11
-QUICK_ROUNDS = 3
-RESULTS = ROOT / "benchmarks" / "results" / "loops.json"
-DOCS = ROOT / "docs"
+from benchmarks.measure.processes import BenchmarkError, Scratch
+from benchmarks.pages import output, rows, terminal
+from benchmarks.scenarios import catalogue
 
 # Into a file or a CI log the tables go unbroken.
 FILE_COLUMNS = 180
@@ -39,7 +30,7 @@ console = Console(highlight=False,
 
 
 def main():
-    arguments = parse_arguments()
+    arguments = parse()
     if arguments.list:
         list_scenarios()
         return 0
@@ -49,57 +40,13 @@ def main():
         signal.signal(number, signal.default_int_handler)
     with preflight.person_readable(say):
         if arguments.report:
-            write_report(store.load(arguments.results))
+            write_report(store.load(arguments.results), arguments.docs)
             return 0
         try:
             return run(arguments)
         except KeyboardInterrupt:
             say("stopped; finished scenarios are kept, all processes are gone")
             return 130
-
-
-def parse_arguments():
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="Compare event loops in one run.",
-        epilog=loops.__doc__.partition("\n\n")[2],
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--scenario", nargs="+", default=[], metavar="PATTERN", action="extend",
-        help="names, groups or shell patterns; see --list")
-    add("--loops", metavar="NAME,...",
-        help=f"loops to compare (default {DEFAULT_LOOPS}, and where there is a goal "
-        f"{EXTRA_LOOPS}, as far as they import)")
-    add("--baseline", default="uvloop", help="loop the ratios refer to")
-    add("--rounds", type=int, help=f"slices per loop (default {DEFAULT_ROUNDS})")
-    add("--slice-ms", type=int, default=200, help="length of a slice")
-    add("--quick", action="store_true", help="few scenarios, few rounds; writes "
-        "nothing")
-    add("--full", action="store_true", help="every cell of the TCP echo matrix")
-    add("--no-write", action="store_true", help="print only")
-    add("--no-calls", action="store_true", help="do not count system calls")
-    add("--list", action="store_true", help="name the scenarios and stop")
-    add("--report", action="store_true",
-        help="rewrite the report from stored results and stop")
-    add("--results", default=RESULTS, type=Path, help="where raw results are stored")
-    add("--server-core", type=int, default=0)
-    add("--client-core", type=int, default=1)
-    arguments = parser.parse_args()
-    if arguments.rounds is None:
-        arguments.rounds = QUICK_ROUNDS if arguments.quick else DEFAULT_ROUNDS
-    if arguments.rounds < 1 or arguments.slice_ms < 10:
-        parser.error("--rounds must be at least 1 and --slice-ms at least 10")
-    try:
-        arguments.selected = catalogue.select(arguments.scenario, arguments.full,
-                                              arguments.quick)
-        arguments.names = list(dict.fromkeys(
-            (arguments.loops or DEFAULT_LOOPS).split(",")))
-        arguments.extra = [] if arguments.loops or arguments.quick else (
-            EXTRA_LOOPS.split(","))
-        for name in arguments.names:
-            loops.parse(name)
-    except ValueError as error:
-        parser.error(str(error))
-    return arguments
 
 
 def say(text):
@@ -126,7 +73,7 @@ def run(arguments):
         arguments.slice_ms / 1000, server_cores, client_cores, not arguments.no_calls)
     writes = not (arguments.no_write or arguments.quick)
     # A whole run replaces whatever was measured on another day.
-    stored = store.load(arguments.results) if writes and arguments.scenario else {}
+    stored = store.load(arguments.results) if writes and arguments.only else {}
     measured = {}
     for record in measured_records(settings, usable):
         measured[record["name"]] = stored[record["name"]] = record
@@ -135,7 +82,7 @@ def run(arguments):
     for table in terminal.tables(measured):
         console.print(table)
     if writes and measured:
-        write_report(in_catalogue_order(stored))
+        write_report(in_catalogue_order(stored), arguments.docs)
     say(f"{len(measured)} scenarios in {(time.monotonic() - start) / 60:.1f} minutes")
     failed = any(is_failure(name, result, arguments) for record in measured.values()
                  for name, result in record["loops"].items())
@@ -208,10 +155,10 @@ def in_catalogue_order(records):
     return dict(sorted(records.items(), key=lambda item: order.get(item[0], 999)))
 
 
-def write_report(records):
+def write_report(records, docs):
     if not records:
         raise BenchmarkError("no results are stored yet; run: python -m benchmarks")
-    say(f"wrote {', '.join(map(str, performance.write(records, DOCS)))}")
+    say(f"wrote {', '.join(map(str, output.write(records, docs)))}")
     unexplained = losses.unexplained(records, losses.load_reasons())
     if unexplained:
         say(f"no reason is written yet in {losses.REASONS} for: "

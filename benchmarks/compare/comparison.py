@@ -100,7 +100,8 @@ class Comparison:
         names = [name for name in results if "error" not in results[name]]
         for name in random.sample(names, len(names)):
             try:
-                step(name)
+                with runner.prepared(name):
+                    step(name)
             except (BenchmarkError, OSError) as error:
                 results[name]["error"] = runner.give_up(name, error)
 

@@ -35,6 +35,7 @@ class Row:
     beside: float | None
     client_busy: float | None
     calls: float | None
+    wakeups: float | None
     ratio: Spread | None
     cpu_ratio: Spread | None
     p50_ratio: Spread | None
@@ -69,6 +70,7 @@ def row(record, name):
         beside=_median(samples, "beside"),
         client_busy=_median(samples, "client_busy"),
         calls=result.get("calls", {}).get("per_request"),
+        wakeups=_median(samples, "wakeups"),
         ratio=_spread(pairs, "value", better),
         cpu_ratio=_spread(pairs, "cpu_us", higher_is_better=False),
         p50_ratio=_spread(pairs, "p50_us", higher_is_better=False))

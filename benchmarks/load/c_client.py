@@ -85,8 +85,10 @@ class LoadRunner(Runner):
         """Sample of what the client does for `line`, with its own cost."""
         client = self.clients[name]
         start, used_ns = time.monotonic(), counters.cpu_ns(client.pid)
+        wakeups = counters.wakeups(client.pid)
         sample = self.timed(name, lambda: client.ask(line))
         seconds = time.monotonic() - start
+        sample.wakeups = (counters.wakeups(client.pid) - wakeups) / sample.requests
         sample.client_busy = (counters.cpu_ns(client.pid) - used_ns) / 1e9 / seconds
         return sample
 

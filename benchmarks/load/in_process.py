@@ -6,7 +6,7 @@ import subprocess
 import time
 
 from benchmarks.load.runner import Runner, Sample
-from benchmarks.measure import programs
+from benchmarks.measure import counters, programs
 from benchmarks.measure.processes import (BenchmarkError, pin_and_tie, python_child,
                                           stopping)
 
@@ -19,12 +19,13 @@ class MicroRunner(Runner):
     """Bodies of scenarios/micro.py, each in a process that waits between its slices."""
 
     def order(self):
-        arguments = [self.redis_port] if self.scenario.kind == "redis" else []
+        arguments = ([self.redis_port] if self.scenario.kind == "redis"
+                     else self.scenario.arguments)
         return {"task": "micro", "kind": self.scenario.kind, "arguments": arguments}
 
     def start(self, names):
         if self.scenario.kind == "redis":
-            self.redis_port = self._start_redis()
+            self._start_redis()
         return super().start(names)
 
     def watched(self, name):
@@ -32,10 +33,23 @@ class MicroRunner(Runner):
         return [] if self.scenario.kind == "subprocess" else [self.pid(name)]
 
     def slice(self, name, seconds):
-        sample = self.timed(name, lambda: self.children[name].ask(f"{seconds:.3f}"))
+        if self.scenario.kind == "redis":
+            return self._redis_slice(name, seconds)
+        sample = self._timed_body(name, seconds)
         if self.scenario.kind == "short_sleep":
             late_us = 1e6 / sample.value - SLEEP_US
             sample.value = max(LATENESS_FLOOR_US, late_us)
+        return sample
+
+    def _timed_body(self, name, seconds):
+        return self.timed(name, lambda: self.children[name].ask(f"{seconds:.3f}"))
+
+    def _redis_slice(self, name, seconds):
+        """The peer that is woken is the Redis server."""
+        before = counters.wakeups(self.redis_pid)
+        sample = self._timed_body(name, seconds)
+        after = counters.wakeups(self.redis_pid)
+        sample.wakeups = (after - before) / sample.requests
         return sample
 
     def _start_redis(self):
@@ -50,7 +64,7 @@ class MicroRunner(Runner):
         self.stack.callback(server.wait)
         self.stack.callback(server.kill)
         _wait_until_it_listens(port, server)
-        return port
+        self.redis_port, self.redis_pid = port, server.pid
 
 
 class StartupRunner(Runner):

@@ -20,6 +20,7 @@ class Sample:
     p50_us: float | None = None
     p99_us: float | None = None
     p999_us: float | None = None
+    wakeups: float | None = None        # of the client, per request
     client_busy: float | None = None    # share of the slice the client computed
     beside: float | None = None     # MiB/s of what ran beside the requests
     disturbed: float = 0.0          # share of the time lost to others, see counters
@@ -83,6 +84,10 @@ class Runner:
         # An OSError is a file of /proc that went with the process.
         return f"process ended: {words}" if ended or isinstance(error, OSError) \
             else str(error)
+
+    def prepared(self, name):
+        """Context of each slice: holds what has to be alive beside the load."""
+        return contextlib.nullcontext()
 
     def warm_up(self, name, seconds):
         self.slice(name, seconds)

@@ -1,8 +1,11 @@
 """Runner of the HTTP scenarios, whose load comes from wrk."""
 
+import contextlib
 import re
+import resource
 import subprocess
 
+from benchmarks.load import idle
 from benchmarks.load.runner import Runner
 from benchmarks.measure import programs
 from benchmarks.measure.processes import BenchmarkError, pin_and_tie
@@ -24,13 +27,25 @@ class HttpRunner(Runner):
     def start(self, names):
         self.wrk = programs.need_program("wrk")
         self.ports = {}
+        if self.scenario.idle_connections:
+            idle.allow_many_files()
         return super().start(names)
 
     def ready(self, name, answer):
         self.ports[name] = answer["port"]
 
+    def prepared(self, name):
+        count = self.scenario.idle_connections
+        if not count:
+            return contextlib.nullcontext()
+        return idle.connections(("127.0.0.1", self.ports[name]), count)
+
     def slice(self, name, seconds):
-        return self.timed(name, lambda: self._run(self.ports[name]))
+        before = _switches_of_ended_children()
+        sample = self.timed(name, lambda: self._run(self.ports[name]))
+        # wrk is the only child that ends in a slice.
+        sample.wakeups = (_switches_of_ended_children() - before) / sample.requests
+        return sample
 
     def _run(self, port):
         try:
@@ -45,6 +60,10 @@ class HttpRunner(Runner):
              "--latency", f"http://127.0.0.1:{port}/"],
             capture_output=True, text=True, timeout=LIMIT_SECONDS,
             start_new_session=True, preexec_fn=pin_and_tie(self.client_cores))
+
+
+def _switches_of_ended_children():
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_nvcsw
 
 
 def parse(text):

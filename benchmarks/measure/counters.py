@@ -49,6 +49,15 @@ class Disturbance:
         return lost
 
 
+def wakeups(pid):
+    """How often a process of one thread has slept: its voluntary context switches."""
+    with open(f"/proc/{pid}/status") as lines:
+        for line in lines:
+            if line.startswith("voluntary_ctxt_switches:"):
+                return int(line.split()[1])
+    raise RuntimeError("no voluntary_ctxt_switches line in status")
+
+
 def anonymous_kib(pid):
     """Private memory of a process: its heap and stacks, not its mapped files."""
     with open(f"/proc/{pid}/smaps_rollup") as lines:

@@ -1,9 +1,9 @@
-"""Write docs/performance.md from stored records, reasons.toml and tried.md."""
+"""The text of docs/performance.md, from stored records, reasons.toml and tried.md."""
 
 from pathlib import Path
 
 from benchmarks.judge import losses, stats
-from benchmarks.pages import chart, sections
+from benchmarks.pages import sections
 from benchmarks.pages.markdown import table
 from benchmarks.pages.rows import (HEADINGS, MEAN_HEADINGS, NONE, all_ratios, cells,
                                    groups, mean_rows, title_of)
@@ -115,6 +115,9 @@ for the scenarios where a lower value is the better one.
   two, a round trip took 0.6 to 1.4 of {baseline}'s from run to run, by where the kernel
   woke the other thread.
 - *calls*: system calls of the server process per request, from a pass of its own.
+- *wake-ups*: voluntary context switches of the load client (of the Redis server, where
+  that is the peer) per request. On a virtual machine it is dear to wake another core,
+  so a loop that saves wake-ups looks better there than on a machine of its own.
 - A round in which another process or the hypervisor took more than {disturbed} of a
   measured core is left out for all loops. † marks a scenario that had too few quiet
   rounds: its least disturbed ones are shown.
@@ -184,8 +187,9 @@ pip install . && pip install -r benchmarks/requirements.txt && python -m benchma
 
 Other people's loops take part as far as they are installed: `pip install -r
 benchmarks/requirements-peers.txt`. `python -m benchmarks --list` names the scenarios,
-`--scenario PATTERN` runs a few of them and replaces their lines here, `--quick` takes
-two minutes and writes nothing, `--full` adds the rest of the echo matrix.
+`--only PATTERN` runs a few of them and replaces their lines here, `--quick` takes two
+minutes and writes nothing, `--full` adds the rest of the echo matrix. A plain run takes
+about a quarter of an hour.
 `python -m benchmarks.regress` counts system calls and compares them with what
 `benchmarks/judge/regress.toml` allows.
 
@@ -233,14 +237,3 @@ def markdown(records):
         means=table(MEAN_HEADINGS, mean_rows(records, all_ratios)),
         details="\n\n".join(_detail_sections(records, runs)),
         calls=table(("scenario", "loop", "calls"), _call_rows(records)))
-
-
-def write(records, folder):
-    """Write performance.md and its charts; answers their paths."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    page = folder / "performance.md"
-    page.write_text(markdown(records))
-    return [page, *filter(None, (
-        chart.write(records, folder / "img" / "performance.svg"),
-        chart.write_scale(records, folder / "img" / "scale.svg")))]

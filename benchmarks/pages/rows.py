@@ -73,17 +73,17 @@ def cells(record, name):
     """One loop's line in the detailed tables, without the scenario."""
     row = stats.row(record, name)
     if row is None:
-        return [label(name), trouble_text(record["loops"][name]), *[NONE] * 7]
+        return [label(name), trouble_text(record["loops"][name]), *[NONE] * 8]
     base = name == record["baseline"]
     return [label(name), "1" if base else spread_text(row.ratio),
             ("1" if base else spread_text(row.cpu_ratio)) if row.cpu_us else NONE,
             value_text(row.value, record["unit"]), value_text(row.cpu_us),
-            value_text(row.calls), value_text(row.p50_us), value_text(row.p99_us),
-            value_text(row.p999_us)]
+            value_text(row.calls), value_text(row.wakeups), value_text(row.p50_us),
+            value_text(row.p99_us), value_text(row.p999_us)]
 
 
 HEADINGS = ("loop", "ratio (quartiles)", "CPU ratio", "median", "CPU µs", "calls",
-            "p50 µs", "p99 µs", "p99.9 µs")
+            "wake-ups", "p50 µs", "p99 µs", "p99.9 µs")
 
 
 def groups(records):

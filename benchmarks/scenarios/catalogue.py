@@ -18,6 +18,10 @@ QUICK_CELLS = {"protocol": ((1, KIBIBYTE), (64, KIBIBYTE), (64, 16 * KIBIBYTE))}
 SCALE = (1, 10, 100, 1000, 10_000)
 # Echo connections beside one that wants all it can get.
 FAIR_CONNECTIONS = 100
+# Timers that stay live while others are made and cancelled.
+LIVE_TIMERS = (1000, 100_000)
+# HTTP connections that a server keeps alive beside those that send requests.
+IDLE_HTTP_CONNECTIONS = 1000
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Scenario:
     reply_bytes: int = KIBIBYTE
     idle_connections: int = 0   # more of them, which send nothing
     depth: int = 1
+    arguments: tuple = ()       # of the micro body
     threads: bool = False       # the server starts with both cores
     default: bool = True
     quick: bool = False
@@ -57,6 +62,9 @@ def select(patterns, full, quick):
 
 
 def _matches(scenario, pattern):
+    if any(pattern == other.name for other in CATALOGUE):
+        # A name that is also a kind means the one scenario.
+        return scenario.name == pattern
     return (fnmatch.fnmatch(scenario.name, pattern)
             or pattern in (scenario.group, scenario.kind))
 
@@ -160,6 +168,10 @@ def _applications():
     yield Scenario("uvicorn", "uvicorn + httptools hello, wrk, 64 connections", group,
                    "http", "uvicorn", quick=True, chart=True,
                    needs=("uvicorn", "httptools"))
+    yield Scenario("uvicorn-idle", "uvicorn + httptools hello, wrk, 64 connections, "
+                   f"beside {IDLE_HTTP_CONNECTIONS:,} idle ones", group, "http",
+                   "uvicorn", idle_connections=IDLE_HTTP_CONNECTIONS, chart=True,
+                   needs=("uvicorn", "httptools"))
     yield Scenario("aiohttp", "aiohttp server hello, wrk, 64 connections", group,
                    "http", "aiohttp", quick=True, chart=True, needs=("aiohttp",))
     yield Scenario("websockets", "websockets echo, 64 connections, 1 KiB", group,
@@ -170,7 +182,8 @@ def _applications():
 
 
 def _micro(kind, title, unit="calls/s", **options):
-    return Scenario(kind.replace("_", "-"), title, "Scheduler", "micro", kind,
+    name = "-".join([*kind.split("_"), *map(str, options.get("arguments", ()))])
+    return Scenario(name, title, "Scheduler", "micro", kind,
                     unit=unit, chart=True, **options)
 
 
@@ -178,6 +191,9 @@ def _scheduler():
     yield _micro("call_soon_chain", "call_soon chain (one per iteration)", quick=True)
     yield _micro("call_soon_burst", "call_soon burst (1,000 per iteration)")
     yield _micro("timer_churn", "call_later + cancel", quick=True)
+    for count in LIVE_TIMERS:
+        yield _micro("timer_churn", f"call_later + cancel, {count:,} live timers",
+                     arguments=(count,), quick=count == LIVE_TIMERS[0])
     yield _micro("sleep_zero", "await sleep(0)", quick=True)
     yield _micro("task_gather", "create_task + gather of 100", "tasks/s", quick=True)
     # Like all others on one core: the GIL lets one of the two threads run at a time,

@@ -11,7 +11,10 @@ import os
 import queue
 import threading
 
-TIMER_SECONDS = 100.0
+# No timer fires in a run: those that stay live expire before the churned ones, as a
+# new keep-alive timer expires after those of other connections.
+LIVE_TIMER_SECONDS = 3600.0
+TIMER_SECONDS = 7200.0
 SLEEP_SECONDS = 0.001
 LISTENERS_COUNT = 16
 
@@ -69,8 +72,10 @@ async def _call_soon_burst():
 
 
 @contextlib.asynccontextmanager
-async def _timer_churn():
+async def _timer_churn(live_count=0):
     loop = asyncio.get_running_loop()
+    live = [loop.call_later(LIVE_TIMER_SECONDS + number / 1000, _noop)
+            for number in range(live_count)]
 
     async def batch(rounds=10, count=500):
         for _ in range(rounds):
@@ -80,6 +85,8 @@ async def _timer_churn():
         return rounds * count
 
     yield batch
+    for handle in live:
+        handle.cancel()
 
 
 @contextlib.asynccontextmanager

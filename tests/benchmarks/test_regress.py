@@ -1,5 +1,6 @@
 """More system calls or instructions than the reference fail benchmarks.regress."""
 
+import re
 import shutil
 import tomllib
 
@@ -25,7 +26,7 @@ def entries(reference):
 
 def compare(reference, *arguments):
     return regressions.main(["--calls", PATH, "--bodies", "--reference", str(reference),
-                         *arguments])
+                             *arguments])
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def compare_instructions(tmp_path, monkeypatch):
         monkeypatch.setattr(instructions, "per_operation",
                             lambda *_: {"sleep_zero": count, "timer_churn": 5})
         status = regressions.main(["--calls", "--bodies", "sleep-zero", "timer-churn",
-                               "--reference", str(reference), *arguments])
+                                   "--reference", str(reference), *arguments])
         return status, entries(reference)["instructions"][regressions.PYTHON]
     return compare
 
@@ -51,7 +52,10 @@ def test_one_call_more_than_the_reference_fails(reference, capsys):
     reference.write_text(regressions.as_toml(stored))
     assert compare(reference) == 1
     said = capsys.readouterr().out
-    assert said.startswith(f"WORSE {PATH}: reference 1.00 + 0.10, measured 2.0")
+    measured = re.match(f"WORSE {PATH}: reference 1.00 [+] 0.10, measured ([.0-9]+) ",
+                        said)
+    # On a busy machine a wait may find nothing new, or two things.
+    assert float(measured[1]) == pytest.approx(2.0, abs=0.1)
     assert "sendto 1.00" in said
 
 
@@ -63,7 +67,7 @@ def test_update_writes_what_is_measured_and_keeps_the_rest(reference, capsys):
     reference.write_text(regressions.as_toml(stored))
     assert compare(reference, "--update") == 0
     after = entries(reference)
-    assert after["calls"].pop(PATH) == {"calls": pytest.approx(2.0, abs=0.05),
+    assert after["calls"].pop(PATH) == {"calls": pytest.approx(2.0, abs=0.1),
                                         "tolerance": 0.25}
     before["calls"].pop(PATH)
     assert after["calls"] == before["calls"]
