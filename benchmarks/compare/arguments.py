@@ -10,7 +10,7 @@ DEFAULT_LOOPS = f"asyncio,uvloop,{loops.OURS},{loops.EPOLL}"
 # Peers, measured where there is a goal.
 EXTRA_LOOPS = "blazio,talyn,rsloop"
 # A plain run takes about a quarter of an hour, a quick one about two minutes.
-DEFAULT_ROUNDS = 9
+DEFAULT_ROUNDS = 8
 DEFAULT_SLICE_MS = 200
 QUICK_ROUNDS = 3
 QUICK_SLICE_MS = 100

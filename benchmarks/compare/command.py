@@ -20,9 +20,9 @@ from benchmarks.judge import losses
 from benchmarks.measure import machine
 from benchmarks.measure.processes import BenchmarkError, Scratch
 from benchmarks.pages import output, rows, terminal
-from benchmarks.scenarios import catalogue
+from benchmarks.scenarios import catalogue, loops
 
-# Into a file or a CI log the tables go unbroken.
+# Width for files and CI logs, so that tables are not wrapped.
 FILE_COLUMNS = 180
 
 console = Console(highlight=False,
@@ -34,11 +34,11 @@ def main():
     if arguments.list:
         list_scenarios()
         return 0
-    # A polite kill ends a run as Ctrl-C does: through every `finally`. A shell may
-    # have left SIGINT ignored for a job in the background.
+    # SIGTERM ends a run as Ctrl-C does: through every `finally`. A shell may ignore
+    # SIGINT for background jobs, so set both handlers.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    with preflight.person_readable(say):
+    with preflight.errors_as_messages(say):
         if arguments.report:
             write_report(store.load(arguments.results), arguments.docs)
             return 0
@@ -72,7 +72,7 @@ def run(arguments):
         names, extra, missing, arguments.baseline, arguments.rounds,
         arguments.slice_ms / 1000, server_cores, client_cores, not arguments.no_calls)
     writes = not (arguments.no_write or arguments.quick)
-    # A whole run replaces whatever was measured on another day.
+    # A whole run replaces all stored results.
     stored = store.load(arguments.results) if writes and arguments.only else {}
     measured = {}
     for record in measured_records(settings, usable):
@@ -84,16 +84,9 @@ def run(arguments):
     if writes and measured:
         write_report(in_catalogue_order(stored), arguments.docs)
     say(f"{len(measured)} scenarios in {(time.monotonic() - start) / 60:.1f} minutes")
-    failed = any(is_failure(name, result, arguments) for record in measured.values()
-                 for name, result in record["loops"].items())
+    asked = arguments.loops is not None
+    failed = comparison.has_failed(measured.values(), arguments.extra, asked)
     return int(failed or len(usable) < len(arguments.selected))
-
-
-def is_failure(name, result, arguments):
-    """Whether a result fails the run: peers may, and so may a backend nobody named."""
-    if name in arguments.extra or "error" not in result:
-        return False
-    return bool(arguments.loops) or not result.get("missing")
 
 
 def choose_cores(arguments):
@@ -108,15 +101,14 @@ def choose_cores(arguments):
 
 
 def choose_loops(arguments, scratch, cores):
-    """(loops, peers, missing) as they start here.
-
-    A plain loop that was asked for must work, and so must the baseline.
-    """
+    """(loops, peers, missing) as they start here."""
     names = arguments.names
     if arguments.baseline not in names:
         raise BenchmarkError(f"the baseline {arguments.baseline} is not among the "
                              f"loops {', '.join(names)}; see --baseline")
-    must_work = names if arguments.loops else [arguments.baseline]
+    must_work = [arguments.baseline]
+    if arguments.loops:
+        must_work += [name for name in names if not loops.parse(name).options]
     usable, missing = preflight.check_loops(names, must_work, scratch, cores, say)
     extra, _ = preflight.check_loops(arguments.extra, [], scratch, cores, say)
     return usable, extra, missing
@@ -126,7 +118,7 @@ def measured_records(settings, selected):
     """Run each scenario and yield its record, with progress on the terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
                TimeElapsedColumn())
-    # No refresh thread: it would wake up inside slices.
+    # No refresh thread: it would run inside slices.
     with Progress(*columns, console=console, auto_refresh=False,
                   transient=True) as progress:
         task = progress.add_task("", total=len(selected))

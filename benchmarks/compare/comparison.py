@@ -95,7 +95,7 @@ class Comparison:
         self._each(runner, results, text, measure)
 
     def _each(self, runner, results, text, step):
-        """Do one step for every loop that still works, in a new random order."""
+        """Do one step for every loop without an error, in a new random order."""
         self._tell(text)
         names = [name for name in results if "error" not in results[name]]
         for name in random.sample(names, len(names)):
@@ -103,7 +103,7 @@ class Comparison:
                 with runner.prepared(name):
                     step(name)
             except (BenchmarkError, OSError) as error:
-                results[name]["error"] = runner.give_up(name, error)
+                results[name]["error"] = runner.stop_failed(name, error)
 
     def _count(self, runner, name, result):
         seconds = self._settings.slice_seconds
@@ -111,7 +111,7 @@ class Comparison:
             count = self.counter.count(runner.pid(name),
                                        lambda: runner.slice(name, seconds).requests)
         except BenchmarkError as error:
-            # The timed slices are complete; only this column stays empty.
+            # The timed slices are complete; only the calls column stays empty.
             self._tell(f"{name}: system calls not counted: {error}")
             return
         if count:
@@ -136,8 +136,19 @@ def _loops_of(scenario, settings):
         name for name in scenario.variants if loops.parse(name).module in modules)]))
 
 
+def has_failed(records, peers, asked):
+    """Whether an error fails the run.
+
+    What a peer cannot do is a result like any other. So is a backend that is missing
+    here, unless the loops were `asked` for by name.
+    """
+    return any("error" in result and (asked or not result.get("missing"))
+               for record in records for name, result in record["loops"].items()
+               if name not in peers)
+
+
 def _short(value):
-    """Six digits are more than any of these numbers is good for."""
+    """Round to six digits, more than the measurement can resolve."""
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 

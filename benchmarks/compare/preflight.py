@@ -15,9 +15,9 @@ COMPARED_UVLOOP = "0.23."
 def check_loops(names, must_work, scratch, cores, say):
     """(loops that start here, {name: reason} of those whose options do not).
 
-    A loop with options is a column of its own, another backend say: where it cannot be
-    made, the tables show the reason. A plain loop that cannot be made is left out; one
-    of `must_work` is an error.
+    A loop with options is a column of its own, another backend for example: if it
+    cannot be made, the tables show the reason. A plain loop that cannot be made is left
+    out. If one of `must_work` cannot be made, that is an error.
     """
     usable, missing = [], {}
     for name in names:
@@ -28,7 +28,7 @@ def check_loops(names, must_work, scratch, cores, say):
         except BenchmarkError as error:
             spec = loops.parse(name)
             last = str(error).splitlines()[-1]
-            if spec.options:
+            if spec.options and name not in must_work:
                 say(f"{loops.label(name)} is missing: {last}")
                 missing[name] = last
                 continue
@@ -94,8 +94,8 @@ def _need_files(count):
 
 
 @contextlib.contextmanager
-def person_readable(say):
-    """Run a step whose failure is a message, not a traceback."""
+def errors_as_messages(say):
+    """Show a BenchmarkError as a message instead of a traceback, and exit with 2."""
     try:
         yield
     except BenchmarkError as error:

@@ -29,11 +29,11 @@ def load(path):
 
 
 def save(path, records):
-    """Replace the file at once, so that Ctrl-C cannot leave half of it."""
+    """Replace the file atomically, so that Ctrl-C cannot truncate it."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    # One scenario per line: a merged scenario is one changed line.
+    # One scenario per line, so that a new result changes one line.
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(record)}"
                        for name, record in records.items())
     partial.write_text(f'{{"version": {VERSION}, "scenarios": {{\n{lines}\n}}}}\n')

@@ -10,13 +10,13 @@ from benchmarks.files.contender import DIRECT, LEFT_OUT, PEERS
 from benchmarks.measure.processes import ROOT
 
 CONTROL = "none again"
-# fio cannot do less than a second at a time.
+# fio runs for whole seconds.
 FIO_SECONDS = 1
 FIO_ROUNDS = 3
 
 
 class Contender:
-    """A process that does slices on demand."""
+    """A process of files/contender.py, which runs a slice on demand."""
 
     def __init__(self, name, path, kind, depth, cache):
         given = "none" if name == CONTROL else name
@@ -27,9 +27,9 @@ class Contender:
             text=True, cwd=ROOT)
         self.error = None
         if self.process.stdout.readline().strip() != "ready":
-            self.error = self.last_words()
+            self.error = self.error_output()
 
-    def last_words(self):
+    def error_output(self):
         self.process.kill()
         _, text = self.process.communicate()
         return (text.strip().splitlines() or ["ended without a word"])[-1]
@@ -40,7 +40,7 @@ class Contender:
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:
-            self.error = self.last_words()
+            self.error = self.error_output()
             return None
         done, passed, cpu = map(float, line.split())
         return done / passed, cpu / done * 1e6

@@ -13,15 +13,14 @@ benchmarks/results/files.json, from which `--report` writes both again.
 import argparse
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 
 from benchmarks.files import http, page
 from benchmarks.files.cells import measure
+from benchmarks.measure.machine import machine_facts
 from benchmarks.measure.processes import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results" / "files.json"
@@ -67,13 +66,9 @@ def main():
 
 
 def machine():
-    with open("/proc/cpuinfo") as file:
-        cpu = next((line.split(":")[1].strip() for line in file
-                    if line.startswith("model name")), platform.machine())
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT,
-                            capture_output=True, text=True).stdout.strip()
+    facts = machine_facts()
     fio = subprocess.run(["fio", "--version"], capture_output=True, text=True)
-    return {"date": time.strftime("%Y-%m-%d"), "commit": commit, "cpu": cpu,
-            "cpus": os.cpu_count(), "kernel": platform.release(),
-            "python": platform.python_version(), "fio": fio.stdout.strip(),
+    return {"date": facts["date"].partition("T")[0], "commit": facts["commit"],
+            "cpu": facts["cpu"], "cpus": facts["cpus"], "kernel": facts["kernel"],
+            "python": facts["python"], "fio": fio.stdout.strip(),
             "load": os.getloadavg()[0]}

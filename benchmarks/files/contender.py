@@ -18,7 +18,7 @@ import time
 BLOCK = 4096
 OFFSETS = 65536
 
-# Set-up flags of the ring that a column leaves out, each beside what it adds.
+# {column: set-up flags of the ring that it leaves out}
 LEFT_OUT = {
     "none": ("NO_SQARRAY", "DEFER_TASKRUN", "SINGLE_ISSUER", "COOP_TASKRUN",
              "TASKRUN_FLAG"),
@@ -96,7 +96,7 @@ async def aiofile_(path, writing, depth, direct):
 
 
 async def seeking(open_one, writing, depth):
-    """For libraries whose files have a position: one file for each in flight."""
+    """For libraries whose files have a position: one file per operation in flight."""
     data = bytes(BLOCK)
 
     async def one():
@@ -198,13 +198,13 @@ async def serve(contender, path, writing, depth, direct):
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         print(*await work(operations, offsets, float(line)), flush=True)
-    # Files that are not closed are the peers' business, and the process ends.
+    # Files stay open: some peers fail to close, and the process ends here.
     sys.stdout.flush()
     os._exit(0)
 
 
 def loop_for(name):
-    """A loop of ours with a column's flags and no others; uvloop for the peers."""
+    """Make a uring_loop with exactly the flags of a column, or uvloop for the peers."""
     if name not in LEFT_OUT:
         import uvloop
 
@@ -214,7 +214,7 @@ def loop_for(name):
 
     bits = {text: bit for bit, text in _ring.FLAG_NAMES.items()}
     unwanted = sum(bits[text] for text in LEFT_OUT[name])
-    # One rung: all that the column does not have is given up at once.
+    # A ladder of one rung: leaves out all unwanted flags at once.
     _ring.LADDER = ((unwanted, 0, "the rest", "another column"),)
 
     class Loop(uring_loop.Loop):

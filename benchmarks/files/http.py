@@ -30,7 +30,7 @@ class Hello(asyncio.Protocol):
 
 
 async def serve(name, path):
-    """Answers, reads, and says how much at the end of its standard input."""
+    """Answer and read until standard input ends; then print the counts."""
     contender = PEERS.get(name, uring)
     operations = await contender(path, False, READS_AT_ONCE, True)
     offsets = Offsets(path).all
@@ -46,7 +46,7 @@ async def serve(name, path):
     server = await loop.create_server(Hello, "127.0.0.1", 0)
     tasks = [asyncio.create_task(reader(n, op)) for n, op in enumerate(operations)]
     print(server.sockets[0].getsockname()[1], flush=True)
-    # Not in the executor, whose threads are counted.
+    # No executor here: its threads would be counted.
     finished = loop.create_future()
     loop.add_reader(sys.stdin, lambda: finished.done() or finished.set_result(None))
     begin = time.perf_counter()
@@ -90,7 +90,7 @@ def one(name, path, seconds):
 
 
 def run(path, rounds, seconds):
-    """{title: [median of each number]}; the two take turns."""
+    """{title: [median of each number]}; the contenders run in turn."""
     found = {title: [] for title in NAMES}
     for _ in range(rounds):
         for title, name in NAMES.items():

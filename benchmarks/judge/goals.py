@@ -1,4 +1,4 @@
-"""What each scenario is to reach, and whether stored results reach it.
+"""Goals of the scenarios, and verdicts about stored results.
 
 The numbers were set before this loop was measured: a little above what the best
 asyncio loop of that day reached in the scenario, on the merits of io_uring where no
@@ -11,10 +11,10 @@ from benchmarks.judge import stats
 from benchmarks.scenarios.loops import EPOLL, OURS, POLLING
 
 MEAN_GOAL = 1.60
-# The epoll driver has one figure for the mean and one for each row.
+# The epoll driver has two goals: for its geometric mean, and for each row.
 EPOLL_MEAN_GOAL = 1.10
 EPOLL_FLOOR = 0.95
-# What the geometric mean takes for a goal that is not itself a ratio.
+# Measures that must reach the number of a goal; all others must not exceed it.
 RATIOS = ("ratio", "cpu_ratio", "p50_ratio")
 WORDS = {"ratio": "ratio", "cpu_ratio": "CPU ratio", "p50_ratio": "p50 ratio",
          "value": "value", "calls": "system calls"}
@@ -24,7 +24,7 @@ WORDS = {"ratio": "ratio", "cpu_ratio": "CPU ratio", "p50_ratio": "p50 ratio",
 class Goal:
     scenario: str
     number: float
-    # A field of stats.Row. Ratios are to reach the number, others not to exceed it.
+    # A field of stats.Row.
     measure: str = "ratio"
     loop: str = OURS
 
@@ -49,7 +49,7 @@ class Verdict:
 
     @property
     def met(self):
-        """As the tables show it: at two digits after the point."""
+        """Judged as the tables show it: with two digits after the point."""
         if self.reached is None:
             return False
         reached = round(self.reached, 2)

@@ -33,7 +33,7 @@ PATHS = ("tcp-protocol-1-1k", "tcp-protocol-64-1k", "udp-64-512", "tcp-sock-64-1
 COUNTED_BODIES = ("sleep-zero", "call-soon-burst", "timer-churn", "task-gather")
 INSTRUCTIONS_TOLERANCE = 0.05
 PYTHON = platform.python_version()
-# How many threads fight for the GIL decides how often they call this.
+# Depends on how the threads of a path compete for the GIL.
 NOT_OURS = ("futex", "sched_yield")
 
 HEADER = """\

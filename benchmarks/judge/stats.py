@@ -1,4 +1,4 @@
-"""Ratios with their spread, out of stored slices.
+"""Compute ratios and their spread from stored slices.
 
 Speed drifts within seconds on most machines, so a loop is compared with the
 baseline inside one round only; what is reported is the median of those ratios and
@@ -25,7 +25,7 @@ class Spread:
 
 @dataclass
 class Row:
-    """One loop in one scenario."""
+    """The results of one loop in one scenario."""
 
     value: float
     cpu_us: float | None

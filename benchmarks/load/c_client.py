@@ -1,4 +1,4 @@
-"""Scenarios loaded by the C client: requests, fairness, memory per connection."""
+"""Runners that use the C load client: requests, fairness, memory per connection."""
 
 import base64
 import dataclasses
@@ -11,23 +11,23 @@ from benchmarks.load.runner import Runner, Sample
 from benchmarks.measure import counters, programs
 from benchmarks.measure.processes import BenchmarkError, Child, stopping
 
-# Connections made before memory is looked at, so that what a server allocates
-# once is not divided among the others.
+# Connections made before memory is read, so that one-time allocations of the server
+# do not count.
 WARM_CONNECTIONS = 200
 MEMORY_ROUNDS = 3
 EXCHANGE_SECONDS = 0.001
-# Descriptors of a client beside its connections.
+# Descriptors that a client needs beside its connections.
 CLIENT_FILES = 64
-# Target numbers of what is beside the loops' own targets, which count from 0.
+# Targets of the loops count up from 0, second targets count down from this number.
 BESIDE = 15
 # Address of the second listener in scenarios/servers.py; the port is the same.
 BESIDE_HOST = "127.0.0.2"
-# What one request of the connection beside the others moves.
+# Size of one request of the greedy connection.
 BULK_BYTES = 1 << 20
 
 
 class LoadRunner(Runner):
-    """Servers loaded by a C client, which keeps its connections to all of them."""
+    """Loads servers with the C client, which stays connected to all of them."""
 
     def order(self):
         secure = self.scenario.protocol == "tls"
@@ -82,7 +82,7 @@ class LoadRunner(Runner):
             name, f"slice {self.numbers[name]} {seconds * 1000:.0f} 0")
 
     def timed_client(self, name, line):
-        """Sample of what the client does for `line`, with its own cost."""
+        """Sample of one client command, with CPU time and wake-ups of the client."""
         client = self.clients[name]
         start, used_ns = time.monotonic(), counters.cpu_ns(client.pid)
         wakeups = counters.wakeups(client.pid)
@@ -93,7 +93,7 @@ class LoadRunner(Runner):
         return sample
 
     def warm_up(self, name, seconds):
-        """Also compares what comes back: an echo must be what was sent."""
+        """Warm up; also check that each echo equals what was sent."""
         scenario = self.scenario
         echoes = (scenario.send_bytes == scenario.reply_bytes
                   and scenario.protocol != "websocket")
@@ -101,13 +101,13 @@ class LoadRunner(Runner):
             f"slice {self.numbers[name]} {seconds * 1000:.0f} {echoes:d}")
         if answer["mismatches"]:
             raise BenchmarkError("answers differ from what was sent")
-        # A loop decides whether it may spin when it starts to run, and that was with
-        # more than one core. From here on none may move to the client's.
+        # A loop decides at the start of its run whether it may spin, and it started
+        # with both cores. From here on it must stay off the core of the client.
         os.sched_setaffinity(self.pid(name), self.own_cores)
 
 
 class FairnessRunner(LoadRunner):
-    """Echo connections beside one that moves as much as it can, on the same loop."""
+    """Loads echo connections beside a greedy neighbour on the same loop."""
 
     def ready(self, name, answer):
         super().ready(name, answer)
@@ -125,7 +125,7 @@ class FairnessRunner(LoadRunner):
         if not self.beside:
             return self.timed_client(name, line)
         client = self.clients[name]
-        # The answer holds what timed() does not ask for.
+        # timed() does not use all fields of the answer, so keep it.
         answers = []
         sample = self.timed(name, lambda: answers.append(
             client.ask(f"{line} {BESIDE - number}")) or answers[0])
@@ -135,7 +135,7 @@ class FairnessRunner(LoadRunner):
 
 
 class MemoryRunner(Runner):
-    """How much a fresh server grows per connection that was used once."""
+    """Measures the memory that a fresh server needs per connection."""
 
     counts_calls = False
 
@@ -152,7 +152,7 @@ class MemoryRunner(Runner):
         return errors
 
     def warm_up(self, name, seconds):
-        """A slice starts its own server, so there is nothing to warm."""
+        """Nothing to do: each slice starts its own server."""
 
     def slice(self, name, seconds):
         warm = dataclasses.replace(self.scenario, connections=WARM_CONNECTIONS)
@@ -172,7 +172,7 @@ class MemoryRunner(Runner):
 
 
 def files_needed(scenario, loops_count):
-    """Descriptors of a client that is connected to so many servers."""
+    """Number of descriptors of a client that is connected to `loops_count` servers."""
     connections = scenario.connections + scenario.idle_connections
     return loops_count * connections + CLIENT_FILES
 
@@ -182,7 +182,7 @@ def files_limit():
 
 
 def _websocket_files(scratch, size):
-    """One binary frame (its mask is zero, so the payload is plain), a handshake."""
+    """Paths of one binary frame, with a mask of zero, and of a handshake."""
     payload, preface = scratch.file("frame"), scratch.file("handshake")
     with open(payload, "wb") as file:
         file.write(b"\x82\xfe" + size.to_bytes(2, "big") + bytes(4) + b"x" * size)

@@ -1,4 +1,4 @@
-"""Scenarios that need no load client: micro bodies, and the start of a loop."""
+"""Runners without a load client: micro bodies, and the start of a loop."""
 
 import contextlib
 import socket
@@ -16,7 +16,7 @@ LATENESS_FLOOR_US = 0.1
 
 
 class MicroRunner(Runner):
-    """Bodies of scenarios/micro.py, each in a process that waits between its slices."""
+    """Runs a body of scenarios/micro.py in one process per loop."""
 
     def order(self):
         arguments = ([self.redis_port] if self.scenario.kind == "redis"
@@ -29,7 +29,7 @@ class MicroRunner(Runner):
         return super().start(names)
 
     def watched(self, name):
-        # Processes that it starts itself are no disturbance.
+        # The body waits for processes of its own on the same core: no disturbance.
         return [] if self.scenario.kind == "subprocess" else [self.pid(name)]
 
     def slice(self, name, seconds):
@@ -45,7 +45,7 @@ class MicroRunner(Runner):
         return self.timed(name, lambda: self.children[name].ask(f"{seconds:.3f}"))
 
     def _redis_slice(self, name, seconds):
-        """The peer that is woken is the Redis server."""
+        """A slice that also counts the wake-ups of the Redis server, the peer here."""
         before = counters.wakeups(self.redis_pid)
         sample = self._timed_body(name, seconds)
         after = counters.wakeups(self.redis_pid)
@@ -68,7 +68,7 @@ class MicroRunner(Runner):
 
 
 class StartupRunner(Runner):
-    """A fresh process for each slice, which times its own loop's start."""
+    """Starts a fresh process for each slice; it times the start of its loop."""
 
     counts_calls = False
 

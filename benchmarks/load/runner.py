@@ -67,21 +67,21 @@ class Runner:
                 self.facts[name] = answer["loop"]
                 self.ready(name, answer)
             except BenchmarkError as error:
-                errors[name] = self.give_up(name, error)
+                errors[name] = self.stop_failed(name, error)
         return errors
 
     def ready(self, name, answer):
         """Called once the process of a loop has answered; connects a client, say."""
 
-    def give_up(self, name, error):
-        """End the process of a loop that failed, which may spin; answers why."""
+    def stop_failed(self, name, error):
+        """Kill the process of a failed loop, which may spin; answers the reason."""
         child = self.children.get(name)
         if child is None:
             return str(error)
         ended = child.process.poll() is not None
         child.process.kill()
-        words = child.last_words()
-        # An OSError is a file of /proc that went with the process.
+        words = child.error_output()
+        # An OSError comes from /proc: the process has ended.
         return f"process ended: {words}" if ended or isinstance(error, OSError) \
             else str(error)
 

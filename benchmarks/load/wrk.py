@@ -10,7 +10,7 @@ from benchmarks.load.runner import Runner
 from benchmarks.measure import programs
 from benchmarks.measure.processes import BenchmarkError, pin_and_tie
 
-# wrk counts in whole seconds, so its slices are longer and its rounds fewer.
+# wrk runs for whole seconds, so its slices are longer and its rounds fewer.
 WRK_SECONDS = 1
 LIMIT_SECONDS = 20.0
 MICROSECONDS = {"us": 1, "ms": 1e3, "s": 1e6, "m": 60e6}
@@ -67,7 +67,7 @@ def _switches_of_ended_children():
 
 
 def parse(text):
-    """Requests, seconds and latencies out of wrk's report."""
+    """Parse the report of wrk: requests, seconds and latencies."""
     trouble = re.search(r"(Socket errors|Non-2xx).*", text)
     if trouble:
         raise BenchmarkError(f"wrk: {trouble.group().strip()}")

@@ -18,7 +18,7 @@ def cpu_ns(pid):
 
 
 class Disturbance:
-    """How much others held up a slice: processes here, guests of the same host.
+    """The share of a slice that other processes or the hypervisor took.
 
     A measured process has a core of its own. Time in which it could run and did not
     was taken by another process (schedstat) or by the hypervisor (steal).
@@ -31,7 +31,7 @@ class Disturbance:
         self._before = self._lost_seconds()
 
     def share(self):
-        """The largest share of the time since the start that somebody lost."""
+        """The largest share of the time since the start that was lost."""
         elapsed = time.monotonic() - self._start
         lost = zip(self._lost_seconds(), self._before)
         return max(after - before for after, before in lost) / elapsed
@@ -50,7 +50,7 @@ class Disturbance:
 
 
 def wakeups(pid):
-    """How often a process of one thread has slept: its voluntary context switches."""
+    """Voluntary context switches of a process with one thread: one per sleep."""
     with open(f"/proc/{pid}/status") as lines:
         for line in lines:
             if line.startswith("voluntary_ctxt_switches:"):

@@ -13,7 +13,7 @@ from benchmarks.measure.processes import BOOTSTRAP, BenchmarkError, Child, stopp
 from benchmarks.measure.programs import need_program
 
 BATCHES = 2
-# Fifty times slower than without valgrind, and several at a time.
+# valgrind is some fifty times slower, and several processes run at a time.
 PATIENCE_SECONDS = 120.0
 COLLECTED = re.compile(r"Collected : (\d+)")
 
@@ -35,7 +35,7 @@ def per_operation(loop, kinds, cores, scratch):
 
 def _valgrind(loop, kind, batches, cores, scratch):
     order = {"task": "batches", "loop": loop, "kind": kind, "batches": batches}
-    # The order in which a set of strings is walked belongs to the count.
+    # A fixed hash seed fixes the iteration order of sets, and with it the count.
     environment = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": ""}
     child = Child([need_program("valgrind"), "--tool=callgrind",
                    "--callgrind-out-file=/dev/null", sys.executable, "-P", "-c",
@@ -46,7 +46,7 @@ def _valgrind(loop, kind, batches, cores, scratch):
 
 def _finished(child):
     operations = child.answer()["operations"]
-    words = child.last_words()
+    words = child.error_output()
     found = COLLECTED.search(words)
     if found is None:
         raise BenchmarkError(f"valgrind: {words}")

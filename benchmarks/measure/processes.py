@@ -25,7 +25,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class BenchmarkError(Exception):
-    """Something in a scenario went wrong; the message is for the person."""
+    """A failure in a scenario; the message is shown to the user."""
 
 
 def pin_and_tie(cores):
@@ -42,7 +42,7 @@ def pin_and_tie(cores):
 class Child:
     """A process that answers each line on stdin with one JSON line on stdout."""
 
-    # Without an answer for so long it hangs.
+    # A process without an answer for this time counts as hanging.
     patience_seconds = 30.0
 
     def __init__(self, arguments, cores, scratch, environment=None):
@@ -60,11 +60,11 @@ class Child:
         try:
             os.write(self.process.stdin.fileno(), line.encode() + b"\n")
         except BrokenPipeError:
-            raise BenchmarkError(f"process ended: {self.last_words()}") from None
+            raise BenchmarkError(f"process ended: {self.error_output()}") from None
         return self.answer()
 
     def answer(self):
-        """The next JSON line; an "error" in it is raised."""
+        """Read the next JSON line; raise its "error", if it has one."""
         deadline = time.monotonic() + self.patience_seconds
         stdout = self.process.stdout.fileno()
         while b"\n" not in self._buffer:
@@ -74,7 +74,7 @@ class Child:
                     f"no answer within {self.patience_seconds:g} s")
             data = os.read(stdout, 65536)
             if not data:
-                raise BenchmarkError(f"process ended: {self.last_words()}")
+                raise BenchmarkError(f"process ended: {self.error_output()}")
             self._buffer += data
         line, _, self._buffer = self._buffer.partition(b"\n")
         answer = json.loads(line)
@@ -89,8 +89,8 @@ class Child:
         self.process.stdout.close()
         self._errors.close()
 
-    def last_words(self):
-        """What a process that has ended, or is about to, left on stderr."""
+    def error_output(self):
+        """Wait for the end of the process; answers the tail of its stderr."""
         self.process.wait()
         self._errors.flush()
         self._errors.seek(0)
@@ -122,7 +122,7 @@ def python_child(order, cores, scratch):
 
 @contextlib.contextmanager
 def stopping(child):
-    """`with` for a Child: it is gone afterwards, whatever happened."""
+    """Context of a Child, which is stopped at the end in any case."""
     try:
         yield child
     finally:

@@ -14,12 +14,12 @@ from benchmarks.measure import tracers
 SAMPLES_PER_SECOND = 4000
 KERNEL = "[kernel"
 ROW = re.compile(r"^\s*([\d.]+)%\s*,(\S+)\s*$", re.MULTILINE)
-# The interpreter, its C modules and what links them.
+# The interpreter, its C modules and the dynamic linker.
 PYTHON = re.compile(r"^(libpython|python3|ld-linux|_asyncio\.|_ssl\.|\w+\.cpython-)")
 
 
 class Sampler:
-    """Takes samples with perf, where that works."""
+    """Takes samples with perf, if perf works here."""
 
     def __init__(self, scratch, cores):
         self._scratch = scratch

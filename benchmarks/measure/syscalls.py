@@ -27,7 +27,7 @@ class CallCount:
 
 
 class CallCounter:
-    """Runs the passes with whatever of perf and strace works here."""
+    """Runs the passes with perf and strace, as far as they work here."""
 
     def __init__(self, scratch, cores):
         self._scratch = scratch

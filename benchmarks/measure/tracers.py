@@ -20,7 +20,7 @@ def start(arguments, cores, **options):
 
 
 def with_perf(arguments, cores, load):
-    """Answer of `load()`, run while `perf` with these arguments is switched on."""
+    """Run `load()` while `perf` with these arguments is enabled; answers its result."""
     with _control_pipes() as (control, acknowledge, own_end, answer_end):
         command, *others = arguments
         tool = start(["perf", command, "-D", "-1", "--control",
@@ -51,7 +51,7 @@ def _control_pipes():
 
 @contextlib.contextmanager
 def ending(tool):
-    """Both tools write their summary on SIGINT; they get no second chance."""
+    """Interrupt the tool at the end: perf and strace write their summary then."""
     try:
         yield
         tool.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Draw the charts of docs/performance.md out of stored records."""
+"""Draw the charts of docs/performance.md from stored records."""
 
 import matplotlib
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
@@ -16,7 +16,7 @@ from matplotlib import pyplot  # noqa: E402  (the backend is chosen first)
 ROW_INCHES = 0.42
 WIDTH_INCHES = 11
 TICKS = (0.25, 0.5, 0.7, 1, 1.4, 2, 4, 8, 16)
-# What is beyond is drawn at the edge.
+# Values beyond the edges are drawn at the edge.
 EDGES = (0.25, 16)
 SCALE_TICKS = (2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 80)
 COLORS = ("#d1495b", "#1f6f8b", "#8f8f8f", "#edae49", "#66a182", "#7d4e9e")
@@ -30,10 +30,10 @@ def write(records, path):
     if not records:
         return None
     baseline = records[0]["baseline"]
-    # A variant of one scenario would be a single mark.
+    # A variant that only one scenario has would be a single mark.
     names = [name for name in rows.loop_names({r["name"]: r for r in records})
              if name != baseline and (":" not in name or name == loops.EPOLL)]
-    # The loop of this project first: in the strongest colour, drawn on top.
+    # This project's loops come first: strongest colour, drawn on top.
     names.sort(key=lambda name: not name.startswith("uring_loop"))
     figure, axes = pyplot.subplots(
         1, 2, sharey=True, figsize=(WIDTH_INCHES, 1.4 + ROW_INCHES * len(records)))

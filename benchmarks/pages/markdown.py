@@ -1,4 +1,4 @@
-"""Markdown tables."""
+"""Format Markdown tables."""
 
 
 def table(headings, rows):

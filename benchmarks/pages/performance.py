@@ -11,7 +11,7 @@ from benchmarks.scenarios.catalogue import FAIR_CONNECTIONS
 from benchmarks.scenarios.loops import label
 
 APT = "gcc libc6-dev libssl-dev openssl wrk strace linux-perf redis-server"
-# Calls that are rarer than this per request are not the loop's pattern.
+# Rarer calls are left out: they do not belong to a request.
 LEAST_CALLS = 0.01
 
 

@@ -7,7 +7,7 @@ NONE = "–"
 
 
 def loop_names(records):
-    """Every loop that some record has, in the order of first appearance."""
+    """The names of all loops in the records, in the order of first appearance."""
     names = {}
     for record in records.values():
         names.update(dict.fromkeys(record["loops"]))
@@ -15,12 +15,12 @@ def loop_names(records):
 
 
 def last_line(error):
-    """Of a traceback, the line that says what happened."""
+    """The last line of a traceback: the exception."""
     return (error.strip().splitlines() or ["no message"])[-1]
 
 
 def trouble_word(result):
-    """For a loop without numbers: a missing backend, or a failure while it ran."""
+    """Why a loop has no numbers: its backend is missing, or its run failed."""
     return "missing" if result.get("missing") else "failed"
 
 
@@ -49,7 +49,7 @@ def value_text(value, unit=""):
 
 
 def title_of(record):
-    """A scenario's title, marked where the machine was not quiet."""
+    """The title of a scenario, with a mark if the machine was not quiet."""
     _, quiet = stats.counted_rounds(record)
     return record["title"] + ("" if quiet else " †")
 
@@ -70,7 +70,7 @@ def summary(record):
 
 
 def cells(record, name):
-    """One loop's line in the detailed tables, without the scenario."""
+    """The cells of one loop in the detailed tables, without the scenario."""
     row = stats.row(record, name)
     if row is None:
         return [label(name), trouble_text(record["loops"][name]), *[NONE] * 8]

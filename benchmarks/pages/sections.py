@@ -15,7 +15,7 @@ GOAL_HEADINGS = ("scenario", "goal", "ours", "", "ratio", "CPU ratio", label(EPO
 
 
 def goals_section(records):
-    """How each goal came out, and the geometric mean over their scenarios."""
+    """The verdict about each goal, and the geometric mean over their scenarios."""
     judged = list(goals.verdicts(records))
     met = sum(verdict.met for verdict in judged)
     means = table(MEAN_HEADINGS, mean_rows(records, goals.headline_ratios))
@@ -153,7 +153,7 @@ def scale_section(records):
 
 
 def shares_section(records):
-    """Of what a request costs, how much is spent where, and what that bounds."""
+    """Shares of the CPU time of a request, and the bound that follows from them."""
     rows = []
     for record in records.values():
         title = title_of(record)

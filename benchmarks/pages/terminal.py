@@ -1,4 +1,4 @@
-"""The tables of a run for the terminal."""
+"""Format the tables of a run for the terminal."""
 
 from rich.table import Table
 

@@ -8,17 +8,17 @@ from benchmarks.scenarios import loops
 KIBIBYTE = 1024
 CONNECTIONS = (1, 10, 64, 512, 1000)
 SIZES = (64, KIBIBYTE, 16 * KIBIBYTE, 100 * KIBIBYTE)
-# What a plain run has of the echo matrix, as (connections, bytes); the other ways to
-# write an echo server differ from Protocol by what is above the transport only.
+# Cells (connections, bytes) of the echo matrix in a plain run. The other kinds of echo
+# server differ from Protocol above the transport only, so one cell is enough.
 CELLS = {"protocol": ((1, KIBIBYTE), (64, KIBIBYTE), (512, KIBIBYTE),
                       (64, 16 * KIBIBYTE), (64, 100 * KIBIBYTE), (1000, KIBIBYTE))}
 OTHER_CELLS = ((64, KIBIBYTE),)
 QUICK_CELLS = {"protocol": ((1, KIBIBYTE), (64, KIBIBYTE), (64, 16 * KIBIBYTE))}
-# One server is asked at each of these numbers of connections, for a curve.
+# Numbers of connections for the curve of CPU time.
 SCALE = (1, 10, 100, 1000, 10_000)
-# Echo connections beside one that wants all it can get.
+# Echo connections beside a greedy one.
 FAIR_CONNECTIONS = 100
-# Timers that stay live while others are made and cancelled.
+# Numbers of timers that stay live while others are made and cancelled.
 LIVE_TIMERS = (1000, 100_000)
 # HTTP connections that a server keeps alive beside those that send requests.
 IDLE_HTTP_CONNECTIONS = 1000
@@ -45,7 +45,7 @@ class Scenario:
     quick: bool = False
     chart: bool = False
     needs: tuple = field(default=())    # Python modules of the measured process
-    # Loops measured in this scenario only, beside that of the same module.
+    # Loops with options that are measured in this scenario only.
     variants: tuple = ()
 
 
@@ -112,7 +112,7 @@ def _network():
     yield from _tcp_matrix("buffered", "TCP echo BufferedProtocol")
     yield from _tcp_matrix("streams", "TCP echo streams")
     yield from _tcp_matrix("sock", "TCP echo sock_recv/sock_sendall")
-    # A loop spins only where it may use more than one core, so it starts with two.
+    # A loop spins only if it may use more than one core, so the server starts with two.
     yield Scenario("ping-pong", "ping-pong, 1 connection, 1 KiB, polling off and on",
                    "Latency", "load", "protocol", connections=1, threads=True,
                    quick=True, variants=(loops.POLLING,))
@@ -196,8 +196,8 @@ def _scheduler():
                      arguments=(count,), quick=count == LIVE_TIMERS[0])
     yield _micro("sleep_zero", "await sleep(0)", quick=True)
     yield _micro("task_gather", "create_task + gather of 100", "tasks/s", quick=True)
-    # Like all others on one core: the GIL lets one of the two threads run at a time,
-    # and with two cores the number is where the kernel happens to wake the other one.
+    # On one core: the GIL lets one of the two threads run at a time. With two cores the
+    # result depends on the core on which the kernel wakes the other thread.
     yield _micro("threadsafe", "call_soon_threadsafe round trip", "round trips/s",
                  quick=True)
     yield _micro("executor", "run_in_executor round trip", "round trips/s")

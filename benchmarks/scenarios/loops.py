@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 OURS = "uring_loop"
 EPOLL = "uring_loop:backend=epoll"
 POLLING = "uring_loop:poll_max_ns=100000"
-# Names of columns; other loops have their module's.
+# Names of columns; any other loop is shown by its own name.
 LABELS = {OURS: "ours", EPOLL: "ours, epoll", POLLING: "ours, polling"}
 
 
@@ -55,7 +55,7 @@ def new_loop(name):
 
 
 def describe(name, loop):
-    """What a reader of the numbers must know about this loop."""
+    """Facts about a loop that a reader of its numbers needs."""
     spec = parse(name)
     module = importlib.import_module(spec.module)
     facts = {

@@ -188,7 +188,7 @@ class _Lost(asyncio.Protocol):
 @contextlib.asynccontextmanager
 async def _connect_close():
     loop = asyncio.get_running_loop()
-    # Many listeners, so that ports of closed connections can rest a while.
+    # Many listeners: closed connections keep their ports for a while.
     servers = [await loop.create_server(asyncio.Protocol, f"127.0.0.{i + 1}", 0)
                for i in range(LISTENERS_COUNT)]
     addresses = [server.sockets[0].getsockname() for server in servers]

@@ -38,7 +38,7 @@ class Echo(asyncio.Protocol):
 class BufferedEcho(asyncio.BufferedProtocol):
     def connection_made(self, transport):
         self.transport = transport
-        # Its own buffer: a loop may fill it long after get_buffer() was called.
+        # One buffer per connection: a loop may fill it long after get_buffer().
         self.buffer = bytearray(1 << 16)
 
     def get_buffer(self, sizehint):
@@ -252,7 +252,7 @@ KINDS = {
     "websockets": _start_websockets,
 }
 
-# A server lives as long as its process; some loops stop one that nobody holds.
+# References to the servers: some loops close a server that is not referenced.
 _kept = []
 
 
@@ -262,8 +262,8 @@ def _keep(thing):
 
 
 def _listener(where):
-    # With its protocol number spelled out, as loop.create_server() makes them:
-    # asyncio sets TCP_NODELAY on accepted sockets only then.
+    # Protocol number given, as in loop.create_server(): asyncio sets TCP_NODELAY on
+    # accepted sockets only if the listener has it.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((where.host, 0))

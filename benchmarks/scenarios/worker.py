@@ -45,7 +45,7 @@ def micro(order):
 
 
 def batches(order):
-    """Run so many batches of a micro body, and end."""
+    """Run a number of batches of a micro body, then end."""
     from benchmarks.scenarios import micro as bodies
 
     loop = _prepare(order)

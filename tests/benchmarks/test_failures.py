@@ -109,7 +109,7 @@ def test_a_loop_that_is_not_there(measure):
 
 def test_a_backend_that_cannot_be_made_is_missing_with_its_reason(check):
     names = ["peer", "peer:backend=epoll"]
-    usable, missing, said = check(names, must_work=names)
+    usable, missing, said = check(names, must_work=["peer"])
     assert usable == ["peer"]
     assert missing == {"peer:backend=epoll": "ValueError: no backend epoll here"}
     assert said == ["peer:backend=epoll is missing: ValueError: no backend epoll here"]
@@ -118,6 +118,23 @@ def test_a_backend_that_cannot_be_made_is_missing_with_its_reason(check):
 def test_a_plain_loop_that_was_asked_for_must_work(check):
     with pytest.raises(BenchmarkError, match="no_such_loop does not start here"):
         check(["no_such_loop"], must_work=["no_such_loop"])
+
+
+def test_a_baseline_with_options_must_work(check):
+    with pytest.raises(BenchmarkError, match="no backend epoll here"):
+        check(["peer:backend=epoll"], must_work=["peer:backend=epoll"])
+
+
+@pytest.mark.parametrize(("name", "result", "asked", "failed"), [
+    ("peer", {}, True, False),
+    ("peer", {"error": "it died"}, False, False),
+    ("uring_loop", {"error": "it died"}, False, True),
+    (loops.EPOLL, {"error": "none here", "missing": True}, False, False),
+    (loops.EPOLL, {"error": "none here", "missing": True}, True, True),
+])
+def test_which_errors_fail_a_run(name, result, asked, failed):
+    records = [{"loops": {name: result}}]
+    assert comparison.has_failed(records, ["peer"], asked) == failed
 
 
 def test_a_plain_loop_that_nobody_asked_for_is_left_out(check):
