@@ -210,12 +210,12 @@ def loop_for(name):
 
         return uvloop.new_event_loop()
     import uring_loop
-    from uring_loop.driver import ring as _ring
+    from uring_loop.driver import ring
 
-    bits = {text: bit for bit, text in _ring.FLAG_NAMES.items()}
+    bits = {text: bit for bit, text in ring.FLAG_NAMES.items()}
     unwanted = sum(bits[text] for text in LEFT_OUT[name])
     # A ladder of one rung: leaves out all unwanted flags at once.
-    _ring.LADDER = ((unwanted, 0, "the rest", "another column"),)
+    ring.LADDER = ((unwanted, 0, "the rest", "another column"),)
 
     class Loop(uring_loop.Loop):
         def open_ring(self, options):

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 from benchmarks.measure import tracers
 
@@ -29,7 +30,7 @@ class Sampler:
     def shares(self, pid, folder, load):
         """{part: share of the time} of a process during `load()`.
 
-        Compiled modules that lie in `folder` are the loop.
+        Compiled modules in `folder`, or in a folder below it, are the loop.
         """
         output = self._scratch.file("samples")
         tracers.with_perf(
@@ -39,7 +40,7 @@ class Sampler:
             ["perf", "report", "-i", output, "--sort", "dso", "--stdio", "-t", ","],
             capture_output=True, text=True, timeout=tracers.TOOL_SECONDS).stdout
         os.unlink(output)
-        return by_part(text, set(os.listdir(folder)))
+        return by_part(text, compiled_files(folder))
 
     def _works(self):
         if not shutil.which("perf"):
@@ -48,6 +49,11 @@ class Sampler:
         return not subprocess.run(
             ["perf", "record", "-q", "-e", "cpu-clock", "-o", output, "true"],
             capture_output=True, timeout=tracers.TOOL_SECONDS).returncode
+
+
+def compiled_files(folder):
+    """Names of the compiled modules of a package, at any depth."""
+    return {path.name for path in Path(folder).rglob("*.so")}
 
 
 def by_part(text, loop_files):
