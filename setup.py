@@ -1,5 +1,6 @@
 """Builds the compiled modules; everything else stands in pyproject.toml."""
 
+import glob
 import sys
 
 if not sys.platform.startswith("linux"):
@@ -17,9 +18,7 @@ extensions = [
         f"uring_loop.{name}",
         [f"uring_loop/{name}.pyx"],
         include_dirs=["include"],
-        depends=["include/uring.h", "include/uring_abi.h", "include/uring_prep.h",
-                 "include/uring_spin.h", "include/uring_parked.h",
-                 "include/uring_file.h", "include/uring_statx.h"],
+        depends=sorted(glob.glob("include/*.h")),
         define_macros=[("_GNU_SOURCE", None)],
         # Stated, since CFLAGS of the environment may replace Python's own.
         extra_compile_args=["-O2"],
