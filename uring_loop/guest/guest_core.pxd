@@ -22,6 +22,7 @@ cdef class GuestCore:
     cdef bint has_looked
 
     cdef int claim(self) except -1
+    cdef int wake_fd(self) noexcept
     cdef int drain(self) except -1
     cdef bint has_work(self) except -1
     cdef int turn(self) except -1

@@ -16,7 +16,6 @@ cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
 import os
-import select
 import threading
 
 from uring_loop.driver.libc cimport read
@@ -52,11 +51,11 @@ cdef class GuestCore:
     def fileno(self):
         """The descriptor that the host polls for reading.
 
-        An eventfd; on the selector backend the selector's own descriptor. Raises
-        RuntimeError outside `running()`.
+        On io_uring an eventfd that the kernel writes to, on epoll the set itself.
+        Raises RuntimeError outside `running()`.
         """
         self.check_attached()
-        return self.event_fd if self.loop.ring is not None else self.selector_fileno()
+        return self.event_fd if self.loop.ring.holds_files else self.loop.ring.fileno()
 
     def begin(self):
         """The calling thread runs the loop from now on."""
@@ -65,7 +64,7 @@ cdef class GuestCore:
         try:
             self.loop.begin_run()
             self.claim()
-            self.loop.host_fd = self.event_fd
+            self.loop.host_fd = self.wake_fd()
         except BaseException:
             self.end()
             raise
@@ -82,7 +81,8 @@ cdef class GuestCore:
             # makes a new ring.
             if told.is_mine():
                 self.loop.flush_ring()
-                told.tell_events_to(-1)
+                if told.holds_files:
+                    told.tell_events_to(-1)
         os.close(self.event_fd)
         self.event_fd = -1
 
@@ -90,12 +90,18 @@ cdef class GuestCore:
         """Bind the loop to the thread that the host runs in; it may change."""
         cdef LoopCore loop = self.loop
         loop._thread_id = threading.get_ident()
-        if loop.ring is not None:
-            loop.bind_to_thread()
-            if loop.ring is not self.told:
+        loop.bind_to_thread()
+        if loop.ring is not self.told:
+            if loop.ring.holds_files:
                 loop.ring.tell_events_to(self.event_fd)
-                self.told = loop.ring
+            self.told = loop.ring
         return 0
+
+    cdef int wake_fd(self) noexcept:
+        """The eventfd whose counting up wakes the host: on epoll the loop's own, which
+        is in the set that the host polls."""
+        # Loads only: cannot raise.
+        return self.event_fd if self.loop.ring.holds_files else self.loop.wake.fd
 
     def prepare(self):
         """To be called before the host sleeps: how long it may, in seconds.
@@ -111,7 +117,7 @@ cdef class GuestCore:
         self.claim()
         if self.midway:
             return 0.0
-        if loop.ring is not None and loop.ring.need_wait():
+        if loop.ring.need_wait():
             loop.ring.enter(False)
         # From here on others wake the host: what they add after this is not missed.
         loop.idle = ASLEEP
@@ -121,8 +127,7 @@ cdef class GuestCore:
         if timeout == 0:
             loop.idle = AWAKE
             return 0.0
-        if loop.ring is not None:
-            loop.ring.tell_fd = self.event_fd
+        loop.ring.tell_fd = self.wake_fd()
         return None if timeout < 0 else timeout / 1e9
 
     def check(self):
@@ -147,14 +152,7 @@ cdef class GuestCore:
         cdef LoopCore loop = self.loop
         if self.midway or loop.ready or loop.due or loop.watches_due:
             return True
-        if loop.ring is not None:
-            return loop.ring.need_wait()
-        poll = select.poll()
-        poll.register(self.selector_fileno(), select.POLLIN)
-        return bool(poll.poll(0))
-
-    def selector_fileno(self):
-        return self.loop._selector.fileno()
+        return loop.ring.has_work()
 
     def check_attached(self):
         if self.event_fd < 0:
@@ -169,10 +167,7 @@ cdef class GuestCore:
     def wake_host(self):
         """Let the host call check() once more."""
         if self.event_fd >= 0:
-            if self.loop.ring is None:
-                self.loop._write_to_self()
-            else:
-                os.eventfd_write(self.event_fd, 1)
+            os.eventfd_write(self.wake_fd(), 1)
 
     def hold(self):
         """Run nothing of the loop until let_go()."""
@@ -258,16 +253,11 @@ cdef class GuestCore:
         return 0
 
     cdef Py_ssize_t completions_portions(self) except -1:
-        if self.loop.ring is None:
-            return 0
         return (self.loop.ring.completions_count + PORTION - 1) // PORTION
 
     cdef int look(self) except -1:
         """See what has come, without sleeping."""
         cdef LoopCore loop = self.loop
-        if loop.ring is None:
-            loop._process_events(loop._selector.select(0))
-            return 0
         if loop.ring.need_wait():
             loop.ring.enter(False)
         return 0
