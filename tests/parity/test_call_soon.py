@@ -4,7 +4,7 @@ import contextvars
 import queue
 import threading
 
-from .framework import parity, promise, ring_promise
+from .framework import parity, promise
 
 VAR = contextvars.ContextVar("VAR", default="unset")
 
@@ -217,7 +217,7 @@ def test_many_wakeups_from_many_threads_all_arrive(loop, trace):
         assert mine == list(range(calls_count))
 
 
-@ring_promise
+@promise
 def test_a_wake_up_costs_one_call_of_the_ring(loop, trace):
     rounds_count = 200
     asked = queue.SimpleQueue()

@@ -13,13 +13,16 @@ The host sleeps in its own poll, so what would end the loop's own sleep must end
 """
 
 cimport cython
+from libc.errno cimport EEXIST, errno
 from libc.stdint cimport int64_t, uint64_t
 
 import os
 import threading
 
-from uring_loop.driver.libc cimport read
-from uring_loop.driver.ring cimport Ring
+from uring_loop.driver.libc cimport (
+    EPOLLET, EPOLLIN, EPOLL_CLOEXEC, EPOLL_CTL_ADD, epoll_create1, epoll_ctl,
+    epoll_event, epoll_wait, read)
+from uring_loop.driver.ring cimport Ring, os_error
 from uring_loop.scheduler.busy_poll cimport now_ns
 from uring_loop.scheduler.loop_core cimport ASLEEP, AWAKE, LoopCore
 
@@ -51,15 +54,18 @@ cdef class GuestCore:
     def fileno(self):
         """The descriptor that the host polls for reading.
 
-        On io_uring an eventfd that the kernel writes to, on epoll the set itself.
-        Raises RuntimeError outside `running()`.
+        On io_uring an eventfd, on epoll a set round the loop's own. Raises RuntimeError
+        outside `running()`.
         """
         self.check_attached()
-        return self.event_fd if self.loop.ring.holds_files else self.loop.ring.fileno()
+        return self.event_fd
 
     def begin(self):
         """The calling thread runs the loop from now on."""
-        self.event_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        if self.loop.ring.holds_files:
+            self.event_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        else:
+            self.event_fd = make_set()
         self.midway = self.stopped = False
         try:
             self.loop.begin_run()
@@ -98,8 +104,8 @@ cdef class GuestCore:
         return 0
 
     cdef int wake_fd(self) noexcept:
-        """The eventfd whose counting up wakes the host: on epoll the loop's own, which
-        is in the set that the host polls."""
+        """The eventfd that wakes the host when it is written to: on epoll the loop's own,
+        which is in the loop's set."""
         # Loads only: cannot raise.
         return self.event_fd if self.loop.ring.holds_files else self.loop.wake.fd
 
@@ -128,6 +134,8 @@ cdef class GuestCore:
             loop.idle = AWAKE
             return 0.0
         loop.ring.tell_fd = self.wake_fd()
+        if not loop.ring.holds_files:
+            self.follow_set()
         return None if timeout < 0 else timeout / 1e9
 
     def check(self):
@@ -147,6 +155,18 @@ cdef class GuestCore:
         self.drain()
         return self.has_work()
 
+    cdef int follow_set(self) except -1:
+        """Let the host's descriptor tell of the loop's epoll set. Edge-triggered, so that
+        it falls silent when it is drained, although what is ready stays so. Before
+        each sleep: the driver may have built its set anew, under the same number."""
+        cdef epoll_event event
+        event.events = EPOLLIN | EPOLLET
+        event.data.fd = self.loop.ring.fileno()
+        if (epoll_ctl(self.event_fd, EPOLL_CTL_ADD, event.data.fd, &event) < 0
+                and errno != EEXIST):
+            raise os_error(-errno)
+        return 0
+
     cdef bint has_work(self) except -1:
         """Anything to do now, but for timers?"""
         cdef LoopCore loop = self.loop
@@ -160,8 +180,12 @@ cdef class GuestCore:
 
     cdef int drain(self) except -1:
         """Let the descriptor fall silent until the next event."""
+        cdef epoll_event event
         cdef uint64_t count
-        read(self.event_fd, &count, sizeof(count))
+        if self.loop.ring.holds_files:
+            read(self.event_fd, &count, sizeof(count))
+        else:
+            epoll_wait(self.event_fd, &event, 1, 0)
         return 0
 
     def wake_host(self):
@@ -261,6 +285,13 @@ cdef class GuestCore:
         if loop.ring.need_wait():
             loop.ring.enter(False)
         return 0
+
+
+cdef int make_set() except -1:
+    cdef int fd = epoll_create1(EPOLL_CLOEXEC)
+    if fd < 0:
+        raise os_error(-errno)
+    return fd
 
 
 @cython.final
