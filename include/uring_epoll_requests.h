@@ -127,14 +127,15 @@ static inline int uring_epoll_arm(struct io_uring *ring,
 }
 
 /* What a request for a file that is always ready (a regular file, a directory) comes
- * to; 0 for a poll of what such a file never reports. */
+ * to. A poll of what such a file never reports is an error, as on io_uring. */
 static inline int uring_epoll_at_once(const struct uring_epoll_request *request)
 {
+	const uint32_t always = EPOLLIN | EPOLLOUT | EPOLLRDNORM | EPOLLWRNORM;
 	void *memory = (void *)(uintptr_t)request->addr;
 
 	if (request->opcode == IORING_OP_POLL_ADD)
-		return (int)(request->events &
-			     (EPOLLIN | EPOLLOUT | EPOLLRDNORM | EPOLLWRNORM));
+		return request->events & always ? (int)(request->events & always) :
+						  -EINVAL;
 	if (request->opcode != IORING_OP_READ)
 		return -ENOTSOCK;
 	if (request->offset == UINT64_MAX)
@@ -162,10 +163,6 @@ static inline void uring_epoll_begin(struct io_uring *ring,
 			return;
 		if (ret == -EPERM)
 			ret = uring_epoll_at_once(request);
-		if (ret == 0 && request->opcode == IORING_OP_POLL_ADD) {
-			uring_epoll_wait_in(ep, &ep->lost, request);
-			return;
-		}
 	}
 	uring_epoll_free_request(ep, request);
 	uring_epoll_answer(ring, sqe->flags, sqe->user_data, ret);
