@@ -1,7 +1,7 @@
 """The epoll driver's C, tested by C programs; where it can, beside the kernel's own.
 
-driver_common.c has promises of both drivers: each function runs on an epoll ring and on
-an io_uring ring, and both have to hear the same. epoll_*.c has what only the epoll
+driver_common*.c have promises of both drivers: each function runs on an epoll ring and
+on an io_uring ring, and both have to hear the same. epoll_*.c have what only the epoll
 driver has to promise. On epoll the programs forbid themselves io_uring by a seccomp
 filter that kills, see driver_kit.h.
 """
@@ -24,8 +24,11 @@ COMMON = "driver_common.c", "driver_common_waits.c"
 OWN = "epoll_files.c", "epoll_waits.c"
 
 
-def names(program):
-    return re.findall(r"^TEST\((\w+)\)", (HERE / program).read_text(), re.MULTILINE)
+def tests(sources):
+    """(file, name) of each TEST in the C sources."""
+    return [(source, name) for source in sources
+            for name in re.findall(r"^TEST\((\w+)\)", (HERE / source).read_text(),
+                                   re.MULTILINE)]
 
 
 def has_sanitizers(folder):
@@ -44,10 +47,10 @@ def programs(tmp_path_factory):
         pytest.skip(f"no C compiler ({CC[0]}): install gcc")
     folder = tmp_path_factory.mktemp("epoll_driver")
     options = SANITIZERS if has_sanitizers(folder) else ()
-    for name in PROGRAMS:
+    for name in (*COMMON, *OWN):
         run(*CC, *STRICT, *options, "-D_GNU_SOURCE", "-I", INCLUDE, HERE / name,
             "-o", folder / name.removesuffix(".c"))
-    return {name: folder / name.removesuffix(".c") for name in PROGRAMS}
+    return {name: folder / name.removesuffix(".c") for name in (*COMMON, *OWN)}
 
 
 def outcome(program, driver, test):
@@ -59,18 +62,16 @@ def outcome(program, driver, test):
     return done.stdout
 
 
-@pytest.mark.parametrize("test", names(COMMON))
-def test_both_drivers_hear_the_same(programs, test):
-    heard = outcome(programs[COMMON], "epoll", test)
+@pytest.mark.parametrize("source, test", tests(COMMON))
+def test_both_drivers_hear_the_same(programs, source, test):
+    heard = outcome(programs[source], "epoll", test)
     assert heard, "a test that hears nothing compares nothing"
-    assert heard == outcome(programs[COMMON], "io_uring", test)
+    assert heard == outcome(programs[source], "io_uring", test)
 
 
-@pytest.mark.parametrize("program, test", [
-    (program, test) for program in PROGRAMS if program != COMMON
-    for test in names(program)])
-def test_epoll_driver(programs, program, test):
-    outcome(programs[program], "epoll", test)
+@pytest.mark.parametrize("source, test", tests(OWN))
+def test_epoll_driver(programs, source, test):
+    outcome(programs[source], "epoll", test)
 
 
 def test_the_filter_kills(programs):
