@@ -40,7 +40,7 @@ TEST(known_operations)
 			       probe->ops[op].flags);
 }
 
-/* ---- polls ------------------------------------------------------------------------ */
+/* ---- polls ----------------------------------------------------------------------- */
 
 TEST(poll_of_what_is_ready)
 {
@@ -116,7 +116,7 @@ TEST(poll_of_a_regular_file)
 	quiet();
 }
 
-/* ---- reads ------------------------------------------------------------------------ */
+/* ---- reads ----------------------------------------------------------------------- */
 
 TEST(read_waits)
 {
@@ -156,7 +156,7 @@ TEST(read_of_a_regular_file)
 	printf("%s\n", memory[0][0]);
 }
 
-/* ---- receives --------------------------------------------------------------------- */
+/* ---- receives -------------------------------------------------------------------- */
 
 TEST(receive_until_the_end)
 {
@@ -312,13 +312,12 @@ TEST(groups_of_buffers)
 	printf("%c\n", memory[0][0][0]);
 }
 
-/* ---- messages --------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------- */
 
 static void receive_messages(uint64_t user_data, int fd, struct msghdr *message)
 {
-	struct io_uring_sqe *sqe = PREPARE(user_data, recvmsg_multishot, fd, message, 0);
-
-	sqe->flags |= IOSQE_BUFFER_SELECT;
+	PREPARE(user_data, recvmsg_multishot, fd, message, 0)->flags |=
+		IOSQE_BUFFER_SELECT;
 	/* Copied when the entry is taken. */
 	CHECK(io_uring_submit(&ring) == 1);
 	memset(message, 0xFF, sizeof(*message));

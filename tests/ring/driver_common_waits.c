@@ -18,7 +18,7 @@ static void interrupt_after_ms(int ms)
 	CHECK(setitimer(ITIMER_REAL, &timer, NULL) == 0);
 }
 
-/* ---- sleeps ----------------------------------------------------------------------- */
+/* ---- sleeps ---------------------------------------------------------------------- */
 
 TEST(timeouts)
 {
@@ -87,7 +87,7 @@ TEST(more_completions_than_can_be_are_waited_for)
 	hear(4);
 }
 
-/* ---- cancels ---------------------------------------------------------------------- */
+/* ---- cancels --------------------------------------------------------------------- */
 
 TEST(cancel)
 {
@@ -145,7 +145,7 @@ TEST(cancel_of_one_of_two)
 	hear(2);
 }
 
-/* ---- several requests on one descriptor ------------------------------------------- */
+/* ---- several requests on one descriptor ------------------------------------------ */
 
 TEST(a_receive_and_polls_on_one_descriptor)
 {
@@ -197,7 +197,7 @@ TEST(many_requests)
 	quiet();
 }
 
-/* ---- full queues ------------------------------------------------------------------ */
+/* ---- full queues ----------------------------------------------------------------- */
 
 TEST(completions_outside_a_full_queue)
 {

@@ -47,7 +47,7 @@
 	}								\
 } while (0)
 
-/* ---- calls of the driver, counted and made to fail -------------------------------- */
+/* ---- calls of the driver, counted and made to fail ------------------------------- */
 
 static struct {
 	unsigned controls, waits, receives, allocations;
@@ -238,16 +238,25 @@ static inline struct io_uring_cqe hear(unsigned count)
 			cqe++;
 	}
 	/* Stable: the completions of one request keep their order. */
-	for (unsigned i = 1; i < count; i++)
-		for (unsigned k = i; k && heard[k - 1].user_data > heard[k].user_data; k--) {
-			struct io_uring_cqe swapped = heard[k];
+	for (unsigned i = 1; i < count; i++) {
+		struct io_uring_cqe moved = heard[i];
+		unsigned to = i;
 
-			heard[k] = heard[k - 1];
-			heard[k - 1] = swapped;
-		}
+		for (; to && heard[to - 1].user_data > moved.user_data; to--)
+			heard[to] = heard[to - 1];
+		heard[to] = moved;
+	}
 	for (unsigned i = 0; i < count; i++)
 		say(&heard[i]);
 	return heard[count - 1];
+}
+
+/* The next completion is this one. */
+static inline void expect(uint64_t user_data, int res)
+{
+	struct io_uring_cqe cqe = hear(1);
+
+	CHECK(cqe.user_data == user_data && cqe.res == res);
 }
 
 /* Enter without sleeping; nothing may be there. */

@@ -7,14 +7,6 @@
  */
 #include "driver_kit.h"
 
-/* The next completion is this one. */
-static void expect(uint64_t user_data, int res)
-{
-	struct io_uring_cqe cqe = hear(1);
-
-	CHECK(cqe.user_data == user_data && cqe.res == res);
-}
-
 /* Nothing is ready. Long enough to look how often the thread woke: not in a spin. */
 static void expect_sleep(void)
 {
@@ -51,7 +43,7 @@ static void poll_once(int ends[2])
 	expect(1, POLLIN);
 }
 
-/* ---- numbers that are reused ------------------------------------------------------- */
+/* ---- numbers that are reused ----------------------------------------------------- */
 
 TEST(a_number_that_is_reused_after_forget)
 {
@@ -191,7 +183,7 @@ TEST(a_file_that_comes_back_to_its_number)
 	expect_sleep();
 }
 
-/* ---- closed descriptors whose file lives on ----------------------------------------- */
+/* ---- closed descriptors whose file lives on -------------------------------------- */
 
 TEST(a_closed_descriptor_lives_on_in_a_copy)
 {
@@ -349,10 +341,11 @@ TEST(an_exit_in_a_child_leaves_the_parents_registrations)
 	expect(1, POLLIN);
 }
 
-/* ---- hang-ups and events that nobody wants ------------------------------------------ */
+/* ---- hang-ups and events that nobody wants --------------------------------------- */
 
 TEST(a_hang_up_that_nobody_waits_for)
 {
+	struct pollfd host;
 	int ends[2];
 
 	start(8, 16);
@@ -364,7 +357,8 @@ TEST(a_hang_up_that_nobody_waits_for)
 	PREPARE(2, poll_add, ends[0], POLLOUT);
 	CHECK(hear(1).res & POLLHUP);
 	CHECK(io_uring_submit_and_get_events(&ring) == 0);
-	CHECK(poll(&(struct pollfd){ .fd = ring.ring_fd, .events = POLLIN }, 1, 0) == 0);
+	host = (struct pollfd){ .fd = ring.ring_fd, .events = POLLIN };
+	CHECK(poll(&host, 1, 0) == 0);
 }
 
 TEST(data_that_nobody_waits_for)

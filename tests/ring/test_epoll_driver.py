@@ -21,10 +21,10 @@ STRICT = ("-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror")
 SANITIZERS = "-fsanitize=address,undefined", "-fno-sanitize-recover=all"
 EXIT_SKIPPED = 77
 COMMON = "driver_common.c", "driver_common_waits.c"
-OWN = "epoll_files.c", "epoll_waits.c"
+OWN = "epoll_files.c", "epoll_waits.c", "epoll_memory.c"
 
 
-def tests(sources):
+def c_tests(sources):
     """(file, name) of each TEST in the C sources."""
     return [(source, name) for source in sources
             for name in re.findall(r"^TEST\((\w+)\)", (HERE / source).read_text(),
@@ -62,14 +62,14 @@ def outcome(program, driver, test):
     return done.stdout
 
 
-@pytest.mark.parametrize("source, test", tests(COMMON))
+@pytest.mark.parametrize("source, test", c_tests(COMMON))
 def test_both_drivers_hear_the_same(programs, source, test):
     heard = outcome(programs[source], "epoll", test)
     assert heard, "a test that hears nothing compares nothing"
     assert heard == outcome(programs[source], "io_uring", test)
 
 
-@pytest.mark.parametrize("source, test", tests(OWN))
+@pytest.mark.parametrize("source, test", c_tests(OWN))
 def test_epoll_driver(programs, source, test):
     outcome(programs[source], "epoll", test)
 
