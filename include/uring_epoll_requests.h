@@ -219,7 +219,7 @@ static inline int uring_epoll_take_all(struct io_uring *ring)
 			return ep->sq_head != first ? (int)(ep->sq_head - first) :
 						      -ENOMEM;
 		uring_epoll_take(ring, &sq->sqes[ep->sq_head & sq->ring_mask]);
-		/* Release: as the kernel's; the slot may be filled again from now on. */
+		/* Release: as the kernel's; from now on the slot may be filled. */
 		__atomic_store_n(sq->khead, ep->sq_head + 1, __ATOMIC_RELEASE);
 	}
 	return (int)(ep->sq_head - first);
