@@ -16,7 +16,7 @@ from .endpoints import (
     reset,
     settle,
 )
-from .framework import parity, ring_promise
+from .framework import parity, promise
 from .test_sock import pair, udp_pair
 
 BIG = 4 << 20
@@ -150,7 +150,7 @@ async def test_a_timeout_around_each_call(loop, trace):
 # ---- two at once ------------------------------------------------------------------
 
 
-@ring_promise
+@promise
 async def test_two_reads_of_one_socket_are_both_served(loop, trace):
     """On asyncio the later takes the place of the earlier, which waits for ever."""
     with pair() as (near, far):
@@ -165,7 +165,7 @@ async def test_two_reads_of_one_socket_are_both_served(loop, trace):
         assert await loop.sock_recv(near, 100) == b"three"
 
 
-@ring_promise
+@promise
 async def test_one_of_two_reads_is_cancelled(loop, trace):
     with pair() as (near, far):
         for first in (0, 1):
@@ -178,7 +178,7 @@ async def test_one_of_two_reads_is_cancelled(loop, trace):
             assert reads[first].cancelled()
 
 
-@ring_promise
+@promise
 async def test_a_read_cancelled_in_the_iteration_of_its_data(loop, trace):
     """asyncio has taken the bytes by then, and loses them with the cancel."""
     with pair() as (near, far):
@@ -227,7 +227,7 @@ async def test_a_reader_takes_the_place_of_a_read(loop, trace):
         trace("watched", loop.remove_reader(near))
 
 
-@ring_promise
+@promise
 async def test_a_read_beside_a_reader(loop, trace):
     """On asyncio the read takes the reader's place."""
     with pair() as (near, far):

@@ -81,6 +81,7 @@ cdef extern from "<sys/epoll.h>" nogil:
         EPOLL_CTL_ADD
         EPOLL_CTL_DEL
         EPOLL_CTL_MOD
+        EPOLLET
         EPOLLIN
         EPOLLOUT
     union epoll_data:

@@ -74,7 +74,7 @@ cdef int end_wait(SocketWait wait) except -1:
 
 cdef bint is_plain(LoopCore loop, sock) except -1:
     """Is it a plain socket and a loop with a ring? Raises as asyncio in debug mode."""
-    if loop.ring is None or type(sock) is not Socket:
+    if type(sock) is not Socket:
         return False
     if loop.debug and sock.gettimeout() != 0:
         raise ValueError("the socket must be non-blocking")

@@ -12,7 +12,6 @@ cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.errno cimport EINTR, errno
 
-import asyncio
 import selectors
 from asyncio import format_helpers
 
@@ -27,9 +26,6 @@ from uring_loop.scheduler.loop_core cimport LoopCore, Watcher
 
 cdef enum:
     FIRST_ROOM = 16
-
-# Kept: whoever puts our loop into asyncio's place must not make it its own parent.
-StockLoop = asyncio.SelectorEventLoop
 
 
 @cython.final
@@ -255,29 +251,21 @@ cdef Handle put(Watch watch, bint writing, Handle handle):
     return before
 
 
-# ---- methods of the loop: on the selector backend they are asyncio's --------------
+# ---- methods of the loop ----------------------------------------------------------
 
 def _add_reader(LoopCore self not None, fd, callback, *args):
-    if self.ring is None:
-        return StockLoop._add_reader(self, fd, callback, *args)
     return add(self, fd, False, callback, args)
 
 
 def _add_writer(LoopCore self not None, fd, callback, *args):
-    if self.ring is None:
-        return StockLoop._add_writer(self, fd, callback, *args)
     return add(self, fd, True, callback, args)
 
 
 def _remove_reader(LoopCore self not None, fd):
-    if self.ring is None:
-        return StockLoop._remove_reader(self, fd)
     return not self._closed and (<WatchSet>self.watcher).remove(fd, False)
 
 
 def _remove_writer(LoopCore self not None, fd):
-    if self.ring is None:
-        return StockLoop._remove_writer(self, fd)
     return not self._closed and (<WatchSet>self.watcher).remove(fd, True)
 
 
