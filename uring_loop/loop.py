@@ -238,11 +238,11 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
             sslcontext=sslcontext, backlog=backlog,
             ssl_handshake_timeout=ssl_handshake_timeout,
             ssl_shutdown_timeout=ssl_shutdown_timeout)
-        if self.ring is None or not self.multishot:
+        if self.ring is None:
             super()._start_serving(protocol_factory, sock, server=server, **serving)
             return
-        from uring_loop.net.listener import AcceptOperation
-        listener = AcceptOperation(self, sock, protocol_factory, server, serving)
+        from uring_loop.net.listener import Listener
+        listener = Listener(self, sock, protocol_factory, server, serving)
         self._listeners[sock] = listener
         listener.start()
 

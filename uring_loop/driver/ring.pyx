@@ -50,8 +50,8 @@ TASKRUN_FLAGS = {
     "defer": IORING_SETUP_DEFER_TASKRUN,
     "coop": IORING_SETUP_COOP_TASKRUN,
 }
-NEEDED_OPCODES = (IORING_OP_POLL_ADD, IORING_OP_ACCEPT, IORING_OP_ASYNC_CANCEL,
-                  IORING_OP_READ, IORING_OP_RECV)
+NEEDED_OPCODES = (IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL, IORING_OP_READ,
+                  IORING_OP_RECV)
 cdef enum:
     # struct io_uring_probe with one entry for each opcode that can be.
     PROBE_BYTES = 16 + 256 * 8
