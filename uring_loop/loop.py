@@ -236,11 +236,8 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
             sslcontext=sslcontext, backlog=backlog,
             ssl_handshake_timeout=ssl_handshake_timeout,
             ssl_shutdown_timeout=ssl_shutdown_timeout)
-        if not self.multishot or not self.ring.holds_files:
-            super()._start_serving(protocol_factory, sock, server=server, **serving)
-            return
-        from uring_loop.net.listener import AcceptOperation
-        listener = AcceptOperation(self, sock, protocol_factory, server, serving)
+        from uring_loop.net.listener import Listener
+        listener = Listener(self, sock, protocol_factory, server, serving)
         self._listeners[sock] = listener
         listener.start()
 

@@ -150,32 +150,37 @@ async def test_a_timeout_around_each_call(loop, trace):
 # ---- two at once ------------------------------------------------------------------
 
 
-@promise
-async def test_two_reads_of_one_socket_are_both_served(loop, trace):
-    """On asyncio the later takes the place of the earlier, which waits for ever."""
+@parity
+async def test_the_later_of_two_reads_takes_the_place_of_the_earlier(loop, trace):
     with pair() as (near, far):
         reads = [asyncio.ensure_future(loop.sock_recv(near, 3)) for _ in range(2)]
         await settle(loop)
-        far.send(b"one")
-        done, waiting = await asyncio.wait(reads, return_when=asyncio.FIRST_COMPLETED)
-        assert [read.result() for read in done] == [b"one"]
-        far.send(b"two")
-        assert [await read for read in waiting] == [b"two"]
-        assert (loop.remove_reader(near), far.send(b"three")) == (False, 5)
-        assert await loop.sock_recv(near, 100) == b"three"
+        far.send(b"onetwo")
+        await trace.wait("later", reads[1])
+        await settle(loop)
+        trace("earlier waits for ever", not reads[0].done())
+        await trace.wait("a third", loop.sock_recv(near, 3))
+        reads[0].cancel()
+        await asyncio.wait(reads)
+        trace("watched", loop.remove_reader(near))
 
 
-@promise
-async def test_one_of_two_reads_is_cancelled(loop, trace):
+@pytest.mark.parametrize("first", [0, 1])
+@parity
+async def test_one_of_two_reads_is_cancelled(loop, trace, first):
     with pair() as (near, far):
-        for first in (0, 1):
-            reads = [asyncio.ensure_future(loop.sock_recv(near, 9)) for _ in range(2)]
-            await settle(loop)
-            reads[first].cancel()
-            far.send(b"to the other")
-            assert await reads[1 - first] == b"to the ot"
-            assert await loop.sock_recv(near, 9) == b"her"
-            assert reads[first].cancelled()
+        reads = [asyncio.ensure_future(loop.sock_recv(near, 9)) for _ in range(2)]
+        await settle(loop)
+        reads[first].cancel()
+        await settle(loop)
+        far.send(b"to the other")
+        await settle(loop)
+        trace("done", [read.done() for read in reads])
+        for read in reads:
+            read.cancel()
+        await asyncio.wait(reads)
+        far.send(b" and the next")
+        await trace.wait("read", loop.sock_recv(near, 100))
 
 
 @promise
@@ -227,18 +232,38 @@ async def test_a_reader_takes_the_place_of_a_read(loop, trace):
         trace("watched", loop.remove_reader(near))
 
 
-@promise
-async def test_a_read_beside_a_reader(loop, trace):
-    """On asyncio the read takes the reader's place."""
+@parity
+async def test_a_read_takes_the_place_of_a_reader(loop, trace):
     with pair() as (near, far):
-        told = loop.create_future()
-        loop.add_reader(near, lambda: told.done() or told.set_result(None))
+        loop.add_reader(near, trace, "called")
         reading = asyncio.ensure_future(loop.sock_recv(near, 100))
         await settle(loop)
-        far.send(b"for both")
-        await told
-        assert await reading == b"for both"
-        assert loop.remove_reader(near)
+        far.send(b"for the read")
+        await trace.wait("read", reading)
+        far.send(b"for nobody")
+        await settle(loop)
+        trace("watched", loop.remove_reader(near))
+
+
+@pytest.mark.parametrize("writing", [False, True])
+@parity
+async def test_a_call_that_waits_can_be_removed_like_a_callback(loop, trace, writing):
+    with pair() as (near, far):
+        call = loop.sock_sendall(near, pattern(BIG)) if writing else (
+            loop.sock_recv(near, 100))
+        waiting = asyncio.ensure_future(call)
+        await settle(loop)
+        remove = loop.remove_writer if writing else loop.remove_reader
+        trace("removed", remove(near), remove(near))
+        far.send(b"for nobody")
+        far.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                far.recv(1 << 20)
+        await settle(loop)
+        trace("waits for ever", not waiting.done())
+        waiting.cancel()
+        await asyncio.wait([waiting])
 
 
 @parity

@@ -1,6 +1,8 @@
 # What the package uses of the C library: sockets, descriptors, epoll, memory. Each
 # declaration stands here once. Flags that other modules' code combines are ints.
 
+from libc.stdint cimport uint64_t
+
 cdef extern from "<sys/socket.h>" nogil:
     struct sockaddr:
         pass
@@ -18,6 +20,7 @@ cdef extern from "<sys/socket.h>" nogil:
                    const sockaddr *address, unsigned address_size)
     ssize_t recv(int fd, void *buf, size_t len, int flags)
     ssize_t recvmsg(int fd, msghdr *message, int flags)
+    int accept4(int fd, sockaddr *address, unsigned *size, int flags)
     int getsockname(int fd, sockaddr *address, unsigned *size)
     int getpeername(int fd, sockaddr *address, unsigned *size)
     int getsockopt(int fd, int level, int name, void *value, unsigned *size)
@@ -30,7 +33,6 @@ cdef extern from "<sys/socket.h>" nogil:
     int SOCK_NONBLOCK
     int SOCK_STREAM
     int SOL_SOCKET
-    int SO_ACCEPTCONN
     int SO_ERROR
 
 cdef extern from "<netinet/in.h>" nogil:
@@ -85,7 +87,7 @@ cdef extern from "<sys/epoll.h>" nogil:
         EPOLLIN
         EPOLLOUT
     union epoll_data:
-        int fd
+        uint64_t u64
     struct epoll_event:
         unsigned int events
         epoll_data data

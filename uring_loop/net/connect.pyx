@@ -8,7 +8,7 @@ import socket
 from asyncio import base_events
 
 from uring_loop.driver.libc cimport (
-    AF_INET, AF_INET6, IPPROTO_TCP, POLLOUT, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET,
+    AF_INET, AF_INET6, IPPROTO_TCP, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET,
     SO_ERROR, getsockopt, inet_pton)
 from uring_loop.driver.ring cimport os_error
 from uring_loop.net.sock_calls cimport SocketWait, begin_wait, end_wait, is_plain
@@ -31,9 +31,9 @@ async def sock_connect(LoopCore self, sock, address):
     wait = begin_connect(self, sock, address)
     if wait is not None:
         try:
-            await wait.waiter
+            await wait.future
         finally:
-            end_wait(wait)
+            end_wait(wait, True)
         check_connected(sock, address)
 
 
@@ -49,8 +49,8 @@ cdef SocketWait begin_connect(LoopCore loop, sock, address):
         return None
     if error not in (EINPROGRESS, EALREADY, EAGAIN, EINTR):
         raise os_error(-error)
-    # EINTR, too: it goes on in the background.
-    return begin_wait(loop, sock.fileno(), POLLOUT)
+    # After EINTR, too, the kernel goes on connecting.
+    return begin_wait(loop, sock, True, True)
 
 
 cdef int check_connected(sock, address) except -1:
@@ -81,9 +81,9 @@ async def create_connection(
         wait = begin_connect(self, sock, address)
         if wait is not None:
             try:
-                await wait.waiter
+                await wait.future
             finally:
-                end_wait(wait)
+                end_wait(wait, True)
             check_connected(sock, address)
     except BaseException:
         sock.close()

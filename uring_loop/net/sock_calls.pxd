@@ -1,14 +1,14 @@
-from uring_loop.driver.ring cimport Operation
 from uring_loop.scheduler.loop_core cimport LoopCore
+from uring_loop.scheduler.watches cimport Waiter
 
 
-cdef class SocketWait(Operation):
+cdef class SocketWait(Waiter):
     cdef LoopCore loop
-    cdef object waiter
+    cdef object future
     cdef int fd
-    cdef unsigned events
+    cdef bint writing
 
 
-cdef SocketWait begin_wait(LoopCore loop, int fd, unsigned events)
-cdef int end_wait(SocketWait wait) except -1
+cdef SocketWait begin_wait(LoopCore loop, sock, bint writing, bint trusting)
+cdef int end_wait(SocketWait wait, bint at_once) except -1
 cdef bint is_plain(LoopCore loop, sock) except -1

@@ -1,10 +1,12 @@
-"""loop.sock_*: calls on a user's socket, tried at once, then when the ring says ready.
+"""loop.sock_*: calls on a user's socket, tried at once, then when epoll says ready.
 
-The ring only ever waits for readiness here (a one-shot poll); the call itself is made
-by the coroutine that wants it. So a wait can be cancelled at any point and no byte, no
-connection and no datagram is lost: the kernel never takes something out of the socket
-for somebody who has gone. Each function stands in for the method of the same name of
-asyncio's loop, which serves the selector backend, and sockets that are not plain ones.
+Each coroutine waits for readiness in the loop's `WatchSet`, in the slot that a callback
+of add_reader() or add_writer() would have, as on asyncio. The coroutine itself makes
+the call. So a wait can be cancelled at any point and no byte, no connection and no
+datagram is lost, and a socket that is closed meanwhile is closed for its peer.
+
+Each function stands in for the method of the same name of asyncio's loop, which serves
+sockets that are not plain ones.
 """
 
 cimport cython
@@ -19,13 +21,13 @@ import sys
 from asyncio import exceptions, unix_events
 
 from uring_loop._compat import SENDFILE_ALWAYS_SEEKS
-from uring_loop.driver.libc cimport MSG_DONTWAIT, POLLIN, POLLOUT, recv
-from uring_loop.driver.ring cimport Operation, os_error
-from uring_loop.driver.uapi cimport ECANCELED, io_uring_prep_poll_add, io_uring_sqe
+from uring_loop.driver.libc cimport MSG_DONTWAIT, recv
+from uring_loop.driver.ring cimport os_error
 from uring_loop.net.backlog cimport send_bytes
 from uring_loop.net.transport cimport get_writable
 from uring_loop.scheduler.loop_core cimport BULK_BYTES, LoopCore
 from uring_loop.scheduler.loop_core import StockLoop
+from uring_loop.scheduler.watches cimport Waiter, WatchSet
 
 cdef object Socket = socket.socket
 # What one sendfile(2) may be asked for without the numbers overflowing.
@@ -33,47 +35,48 @@ cdef object SENDFILE_MOST = sys.maxsize // 2 + 1
 
 
 @cython.final
-cdef class SocketWait(Operation):
+cdef class SocketWait(Waiter):
     """One wait of one coroutine for one socket."""
 
-    cdef int prepare(self, io_uring_sqe *sqe) except -1:
-        io_uring_prep_poll_add(sqe, self.fd, self.events)
-        return 0
-
-    cdef int complete(self, int res, unsigned flags) except -1:
-        # Also for an error or a cancel that nobody asked for: the call will tell.
-        if not self.waiter.done() and not self.loop._closed:
-            self.waiter.set_result(None)
+    cdef int on_ready(self) except -1:
+        end_wait(self, False)
+        if not self.future.done():
+            self.future.set_result(None)
         return 0
 
     def __repr__(self):
-        return f"<SocketWait fd={self.fd} {self.waiter!r}>"
+        return f"<SocketWait fd={self.fd} {self.future!r}>"
 
 
-cdef SocketWait begin_wait(LoopCore loop, int fd, unsigned events):
+cdef SocketWait begin_wait(LoopCore loop, sock, bint writing, bint trusting):
+    """A wait whose `future` ends when the socket is ready.
+
+    trusting  False if the call was made because of such a report, and would block all
+              the same
+    """
     cdef SocketWait wait = SocketWait.__new__(SocketWait)
+    cdef int fd = sock.fileno()
     if fd in loop._transports.data:
         # RuntimeError if that transport still lives.
         loop._ensure_fd_no_transport(fd)
     wait.loop = loop
     wait.fd = fd
-    wait.events = events
-    wait.waiter = loop.create_future()
-    loop.ring.prepare(wait)
+    wait.writing = writing
+    wait.future = loop.create_future()
+    (<WatchSet>loop.watcher).wait(fd, writing, wait, sock, trusting)
     return wait
 
 
-cdef int end_wait(SocketWait wait) except -1:
-    """Whoever waited has gone, or been told. Submitted at once: the request holds the
-    file, and a close() of the socket would not reach the peer before it has ended."""
-    if wait.in_flight:
-        wait.loop.cancel(wait)
-        wait.loop.flush_ring()
+cdef int end_wait(SocketWait wait, bint at_once) except -1:
+    """The coroutine waits no more. Without `at_once` epoll is told later, if the next
+    wait for the socket does not come first."""
+    if wait.waiting:
+        (<WatchSet>wait.loop.watcher).leave(wait.fd, wait.writing, wait, at_once)
     return 0
 
 
 cdef bint is_plain(LoopCore loop, sock) except -1:
-    """Is it a plain socket and a loop with a ring? Raises as asyncio in debug mode."""
+    """Is it a plain socket? Raises as asyncio in debug mode."""
     if type(sock) is not Socket:
         return False
     if loop.debug and sock.gettimeout() != 0:
@@ -136,71 +139,72 @@ cdef object attempt(method, tuple args):
 
 async def sock_recv(LoopCore self, sock, n):
     """Receive up to `n` bytes; b"" at the end of the stream."""
-    cdef SocketWait wait
+    cdef SocketWait wait = None
     if not is_plain(self, sock):
         return await StockLoop.sock_recv(self, sock, n)
     while True:
         data = receive(self, sock, n)
         if data is not None:
             return data
-        wait = begin_wait(self, sock.fileno(), POLLIN)
+        wait = begin_wait(self, sock, False, wait is None)
         try:
-            await wait.waiter
+            await wait.future
         finally:
-            end_wait(wait)
+            end_wait(wait, False)
 
 
 async def sock_recv_into(LoopCore self, sock, buf):
     """Receive into a writable buffer; returns how many bytes."""
-    cdef SocketWait wait
+    cdef SocketWait wait = None
     if not is_plain(self, sock):
         return await StockLoop.sock_recv_into(self, sock, buf)
     while True:
         got = receive_into(sock, buf)
         if got is not None:
             return got
-        wait = begin_wait(self, sock.fileno(), POLLIN)
+        wait = begin_wait(self, sock, False, wait is None)
         try:
-            await wait.waiter
+            await wait.future
         finally:
-            end_wait(wait)
+            end_wait(wait, False)
 
 
 async def sock_recvfrom(LoopCore self, sock, bufsize):
     """Receive one datagram; returns (bytes, address)."""
     if not is_plain(self, sock):
         return await StockLoop.sock_recvfrom(self, sock, bufsize)
-    return await when_readable(self, sock, sock.recvfrom, (bufsize,))
+    return await when_ready(self, sock, False, sock.recvfrom, (bufsize,))
 
 
 async def sock_recvfrom_into(LoopCore self, sock, buf, nbytes=0):
     """Receive one datagram into a buffer; returns (size, address)."""
     if not is_plain(self, sock):
         return await StockLoop.sock_recvfrom_into(self, sock, buf, nbytes)
-    return await when_readable(
-        self, sock, sock.recvfrom_into, (buf, nbytes or len(buf)))
+    return await when_ready(
+        self, sock, False, sock.recvfrom_into, (buf, nbytes or len(buf)))
 
 
 async def sock_accept(LoopCore self, sock):
     """Accept a connection; returns (socket, address)."""
     if not is_plain(self, sock):
         return await StockLoop.sock_accept(self, sock)
-    conn, address = await when_readable(self, sock, sock.accept, ())
+    conn, address = await when_ready(self, sock, False, sock.accept, ())
     conn.setblocking(False)
     return conn, address
 
 
-async def when_readable(LoopCore self, sock, method, args):
-    cdef SocketWait wait
+async def when_ready(LoopCore self, sock, writing, method, args):
+    """The result of a call that is made as soon as it does not block."""
+    cdef SocketWait wait = None
     while True:
         result = attempt(method, args)
         if result is not None:
             return result
-        wait = begin_wait(self, sock.fileno(), POLLIN)
+        wait = begin_wait(self, sock, writing, wait is None)
         try:
-            await wait.waiter
+            await wait.future
         finally:
-            end_wait(wait)
+            end_wait(wait, False)
 
 
 async def sock_sendall(LoopCore self, sock, data):
@@ -213,29 +217,23 @@ async def sock_sendall(LoopCore self, sock, data):
     if sent == len(data):
         return
     rest = memoryview(data).cast("B")[sent:]
+    trusting = True
     while rest:
-        wait = begin_wait(self, sock.fileno(), POLLOUT)
+        wait = begin_wait(self, sock, True, trusting)
         try:
-            await wait.waiter
+            await wait.future
         finally:
-            end_wait(wait)
-        rest = rest[send(sock, rest):]
+            end_wait(wait, False)
+        sent = send(sock, rest)
+        trusting = sent > 0
+        rest = rest[sent:]
 
 
 async def sock_sendto(LoopCore self, sock, data, address):
     """Send one datagram; returns how many bytes."""
-    cdef SocketWait wait
     if not is_plain(self, sock):
         return await StockLoop.sock_sendto(self, sock, data, address)
-    while True:
-        sent = attempt(sock.sendto, (data, address))
-        if sent is not None:
-            return sent
-        wait = begin_wait(self, sock.fileno(), POLLOUT)
-        try:
-            await wait.waiter
-        finally:
-            end_wait(wait)
+    return await when_ready(self, sock, True, sock.sendto, (data, address))
 
 
 async def _sock_sendfile_native(LoopCore self, sock, file, offset, count):
@@ -262,11 +260,11 @@ async def _sock_sendfile_native(LoopCore self, sock, file, offset, count):
             if sent == 0:
                 break
             total += sent or 0
-            wait = begin_wait(self, sock.fileno(), POLLOUT)
+            wait = begin_wait(self, sock, True, sent is not None)
             try:
-                await wait.waiter
+                await wait.future
             finally:
-                end_wait(wait)
+                end_wait(wait, False)
     finally:
         if total or SENDFILE_ALWAYS_SEEKS:
             os.lseek(fileno, offset + total, os.SEEK_SET)

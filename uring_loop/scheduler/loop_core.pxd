@@ -32,7 +32,7 @@ cdef class LoopCore(HandleOwner):
     # Who holds back what a callback has written, and since when: see gather.pyx.
     cdef Writer held_writer
     cdef int64_t held_since_ns
-    # May receives and accepts be multishot here? Off where the kernel said EINVAL.
+    # May receives be multishot here? Off where the kernel said EINVAL.
     cdef public bint multishot
 
     # A deque of what is ready, and its methods, looked up once.

@@ -1,14 +1,35 @@
+from libc.stdint cimport uint64_t
+
 from uring_loop.driver.libc cimport epoll_event
 from uring_loop.scheduler.handles cimport Handle
 from uring_loop.scheduler.loop_core cimport LoopCore, Watcher
 
+
+cdef class Waiter:
+    # Is it in a slot of a watch? Kept by WatchSet.
+    cdef readonly bint waiting
+
+    cdef int on_ready(self) except -1
+
+
 cdef class Watch:
     cdef object fileobj
     cdef int fd
-    cdef Handle reader
-    cdef Handle writer
+    # A Handle or a Waiter each, or None.
+    cdef object reader
+    cdef object writer
+    # What the epoll set is believed to report, and the number of the registration.
+    cdef unsigned registered
+    cdef unsigned generation
+    # A weak reference to the socket object for which the registration was made.
+    cdef object owner
+    # Is it in WatchSet.doubtful? Has a wait begun since the last check there?
+    cdef bint is_doubtful
+    cdef bint has_begun
 
     cdef unsigned mask(self) noexcept
+    cdef bint has_handle(self) noexcept
+    cdef uint64_t tag(self) noexcept
 
 
 cdef class WatchSet(Watcher):
@@ -19,13 +40,42 @@ cdef class WatchSet(Watcher):
     # Where epoll reports what is ready, and for how many there is room.
     cdef epoll_event *reported
     cdef Py_ssize_t room
+    # Watches whose registration is trusted unchecked: see `check_doubtful`.
+    cdef list doubtful
+    cdef bint has_timer
+    cdef unsigned last_generation
+    # Does the epoll set hold a registration that cannot be removed?
+    cdef bint has_stale
+    # See `look`.
+    cdef bint has_told
+    cdef int reports_until_look
+    # How often the poll has ended and nothing was ready: others share a file, and were
+    # faster.
+    cdef bint was_polled
+    cdef unsigned long vain_count
 
+    # For users' handles.
     cdef Handle add(self, fileobj, bint writing, callback, tuple args)
     cdef bint remove(self, fileobj, bint writing) except -1
     cdef int number(self, fileobj) except -1
-    cdef int control(self, int how, Watch watch) except -1
+    # For waiters.
+    cdef int wait(self, int fd, bint writing, Waiter waiter, owner,
+                  bint trusting) except -1
+    cdef int leave(self, int fd, bint writing, Waiter waiter, bint at_once) except -1
+
+    cdef Watch new_watch(self, fileobj, int fd)
+    cdef int control(self, int how, Watch watch) noexcept
+    cdef int register(self, Watch watch) except -1
+    cdef int try_register(self, Watch watch) noexcept
+    cdef int fail(self, Watch watch, int error) except -1
+    cdef int trim(self, Watch watch) except? -1
+    cdef int doubt(self, Watch watch) except -1
+    cdef int rebuild(self) except -1
+    cdef int ensure_poll(self) except -1
     cdef int make_room(self) except -1
-    cdef int call_one(self) except -1
-    cdef int call_all(self, int count) except -1
+    cdef int arm(self) except -1
+    cdef int call_ready(self, int count) except -1
     cdef Watch reported_watch(self, int place)
-    cdef Handle ready_handle(self, Watch watch, int place, bint writing)
+    cdef object take_ready(self, Watch watch, unsigned events, bint writing)
+    cdef int call(self, who) except -1
+    cdef int run_waiter(self, Waiter waiter) except -1

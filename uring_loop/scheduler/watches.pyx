@@ -1,16 +1,32 @@
-"""Readiness of descriptors (add_reader, add_writer): an epoll set that the ring polls.
+"""Readiness of descriptors (add_reader, add_writer, waits of C code) by an epoll set.
 
-What asyncio promises of a watch is what epoll does: levels, one report for each
-iteration, a descriptor closed or replaced behind its back, files refused. So the set is
-epoll's, and one poll on the ring ends the loop's sleep when anything in it is ready.
-Then `look` asks for what is ready, runs the callbacks, and looks again in the next
-iteration, without the ring: while descriptors stay ready, an iteration costs one
-`epoll_wait`. When nothing is ready any more, the ring is asked to poll again.
+The levels that asyncio promises are epoll's, and an epoll set holds no file: a socket
+that is closed while somebody waits for it is closed for its peer. One one-shot poll of
+the set on the ring ends the loop's sleep when anything in the set is ready. Then `look`
+asks epoll what is ready and runs the callbacks.
+
+Each descriptor has two slots, one for reading and one for writing, as on asyncio: what
+comes later takes the place of what was there. A slot holds a user's `Handle`, or a
+`Waiter` of ours, such as a call of sock_recv() or a listener.
+
+*Registrations stay.* A waiter that has ended leaves its registration in the epoll set
+for the next one; epoll is told when it reports something that nobody waits for. So a
+conversation through sock_recv() and sock_sendall() makes no epoll_ctl(2). The
+registration may be gone, since the descriptor was closed and its number is that of
+another file: then the socket object is another one, too. A number that has got another
+file under the same socket object, by os.dup2(), is found by `check_doubtful`.
+
+*Registrations that cannot be removed.* A closed descriptor whose file lives on, in a
+duplicate or in a forked child, goes on to be reported, and epoll_ctl(2) cannot name it
+any more. Each registration is numbered, so that such a report is recognised; then the
+set is made anew.
 """
 
 cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
-from libc.errno cimport EINTR, errno
+from cpython.weakref cimport PyWeakref_NewRef
+from libc.errno cimport EEXIST, EINTR, ENOENT, errno
+from libc.stdint cimport uint64_t
 
 import selectors
 from asyncio import format_helpers
@@ -26,16 +42,45 @@ from uring_loop.scheduler.loop_core cimport LoopCore, Watcher
 
 cdef enum:
     FIRST_ROOM = 16
+    # So many reports are each followed by a poll on the ring; then one is followed by
+    # another look at once: see `look`.
+    REPORTS_UNTIL_LOOK = 16
+
+# How long a wait relies on a registration that nobody has checked, twice at most.
+cdef double CHECK_SECONDS = 0.01
+
+
+cdef class Waiter:
+    """C code that waits for a descriptor: stands in the slot of a reader or writer."""
+
+    cdef int on_ready(self) except -1:
+        """Readiness was reported. The slot is kept: who waits no more calls `leave`."""
+        raise NotImplementedError
+
+    def _run(self):
+        # For LoopCore.run_slowly, which runs handles.
+        self.on_ready()
 
 
 @cython.final
 cdef class Watch:
-    """A descriptor with the handles of its reader and its writer."""
+    """A descriptor with its two slots, and what the epoll set knows of it."""
 
     cdef unsigned mask(self) noexcept:
+        """The events that the slots want."""
         # Arithmetic only: cannot raise.
         return ((EPOLLIN if self.reader is not None else 0)
                 | (EPOLLOUT if self.writer is not None else 0))
+
+    cdef bint has_handle(self) noexcept:
+        """Is a callback of the user in a slot?"""
+        # Type checks only: cannot raise.
+        return isinstance(self.reader, Handle) or isinstance(self.writer, Handle)
+
+    cdef uint64_t tag(self) noexcept:
+        """What epoll reports of this registration."""
+        # Arithmetic only: cannot raise.
+        return <uint64_t>self.generation << 32 | <unsigned>self.fd
 
     @property
     def key(self):
@@ -54,55 +99,55 @@ cdef class WatchSet(Watcher):
     def __cinit__(self, LoopCore loop not None):
         self.loop = loop
         self.watches = {}
+        self.doubtful = []
+        self.reports_until_look = REPORTS_UNTIL_LOOK
         self.fd = epoll_create1(EPOLL_CLOEXEC)
         if self.fd < 0:
             raise os_error(-errno)
+        self.make_room()
         loop.watcher = self
 
-    # ---- what the loop asks for
+    # ---- callbacks of the user
 
     cdef Handle add(self, fileobj, bint writing, callback, tuple args):
         """Call back while it is ready. A callback that was there is cancelled."""
         cdef Handle handle = make_handle(self.loop, callback, args)
         cdef int fd = self.number(fileobj)
         cdef Watch watch = self.watches.get(fd)
-        cdef Handle before = None
         cdef unsigned mask
+        cdef bint had_handle
+        cdef int error
         if watch is None:
-            watch = Watch.__new__(Watch)
+            watch = self.new_watch(fileobj, fd)
+        mask = watch.mask()
+        had_handle = watch.has_handle()
+        if mask == 0:
             watch.fileobj = fileobj
-            watch.fd = fd
-            put(watch, writing, handle)
-            self.control(EPOLL_CTL_ADD, watch)
-            self.watches[fd] = watch
-            self.make_room()
-        else:
-            mask = watch.mask()
-            before = put(watch, writing, handle)
-            if watch.mask() != mask:
-                self.control(EPOLL_CTL_MOD, watch)
-            if before is not None:
-                before.cancel()
-        if not (self.in_flight or self.loop.watches_due):
-            self.loop.ring.prepare(self)
+        before = put(watch, writing, handle)
+        if not had_handle:
+            self.register(watch)
+        elif watch.mask() != mask:
+            # As asyncio: an error if the number is that of another file by now.
+            error = self.control(EPOLL_CTL_MOD, watch)
+            if error != 0:
+                self.fail(watch, error)
+        retire(before)
+        self.ensure_poll()
         return handle
 
     cdef bint remove(self, fileobj, bint writing) except -1:
         """Call back no more; False if nobody was to be called."""
         cdef int fd = self.number(fileobj)
         cdef Watch watch = self.watches.get(fd)
-        cdef Handle before
-        if watch is None:
+        cdef int error
+        if watch is None or (watch.writer if writing else watch.reader) is None:
             return False
         before = put(watch, writing, None)
-        if watch.mask() == 0:
-            del self.watches[fd]
-            self.control(EPOLL_CTL_DEL, watch)
-        elif before is not None:
-            self.control(EPOLL_CTL_MOD, watch)
-        if before is None:
-            return False
-        before.cancel()
+        error = self.trim(watch)
+        if error != 0 and watch.mask() != 0:
+            self.fail(watch, error)
+        # Without an error the descriptor may have been closed before: as on asyncio.
+        retire(before)
         return True
 
     cdef int number(self, fileobj) except -1:
@@ -118,26 +163,156 @@ cdef class WatchSet(Watcher):
                     return watch.fd
             raise
 
-    cdef int control(self, int how, Watch watch) except -1:
-        """Tell epoll. As in asyncio's selector an error forgets the watch, and one
-        that is to go may be gone already: its file was closed."""
+    # ---- waits of C code
+
+    cdef int wait(self, int fd, bint writing, Waiter waiter, owner,
+                  bint trusting) except -1:
+        """Put a waiter into the slot.
+
+        owner     the socket object, by which an old registration is recognised; None
+                  if there is no such object
+        trusting  False if the last report for this wait has brought nothing: then the
+                  registration may be that of another file
+        """
+        cdef Watch watch = self.watches.get(fd)
+        if watch is None:
+            watch = self.new_watch(fd, fd)
+        retire(put(watch, writing, waiter))
+        waiter.waiting = True
+        if (not trusting or watch.owner is None or watch.owner() is not owner
+                or watch.mask() & ~watch.registered):
+            watch.owner = None if owner is None else PyWeakref_NewRef(owner, None)
+            self.register(watch)
+        elif not watch.is_doubtful:
+            self.doubt(watch)
+        watch.has_begun = True
+        self.ensure_poll()
+        return 0
+
+    cdef int leave(self, int fd, bint writing, Waiter waiter, bint at_once) except -1:
+        """Take a waiter out of its slot, if it is still there; with `at_once` epoll
+        hears of it now."""
+        cdef Watch watch = self.watches.get(fd)
+        waiter.waiting = False
+        if watch is None or (watch.writer if writing else watch.reader) is not waiter:
+            return 0
+        put(watch, writing, None)
+        if at_once:
+            # An error says that the descriptor has been closed.
+            self.trim(watch)
+        return 0
+
+    # ---- the epoll set
+
+    cdef Watch new_watch(self, fileobj, int fd):
+        cdef Watch watch = Watch.__new__(Watch)
+        watch.fileobj = fileobj
+        watch.fd = fd
+        self.watches[fd] = watch
+        self.make_room()
+        return watch
+
+    cdef int control(self, int how, Watch watch) noexcept:
+        """Tell epoll what the slots want; 0 or errno."""
+        # System calls and assignments: cannot raise.
         cdef epoll_event event
         if self.loop.ring.is_forked():
             # The set is the parent's as well.
             return 0
         event.events = watch.mask()
-        event.data.fd = watch.fd
-        if epoll_ctl(self.fd, how, watch.fd, &event) < 0 and how != EPOLL_CTL_DEL:
-            error = os_error(-errno)
-            self.watches.pop(watch.fd, None)
-            raise error
+        event.data.u64 = watch.tag()
+        if epoll_ctl(self.fd, how, watch.fd, &event) < 0:
+            return errno
+        watch.registered = event.events
+        return 0
+
+    cdef int register(self, Watch watch) except -1:
+        """Have what the slots want in the set, whatever was there."""
+        cdef int error = self.try_register(watch)
+        if error != 0:
+            self.fail(watch, error)
+        return 0
+
+    cdef int try_register(self, Watch watch) noexcept:
+        """0 or errno."""
+        # As control().
+        cdef int error = ENOENT
+        if watch.registered:
+            error = self.control(EPOLL_CTL_MOD, watch)
+        if error == ENOENT:
+            self.last_generation += 1
+            watch.generation = self.last_generation
+            error = self.control(EPOLL_CTL_ADD, watch)
+            if error == EEXIST:
+                # A number that was closed, watched, and is the same file's again.
+                error = self.control(EPOLL_CTL_MOD, watch)
+        return error
+
+    cdef int fail(self, Watch watch, int error) except -1:
+        """An error of epoll forgets the watch, as in asyncio's selector."""
+        self.watches.pop(watch.fd, None)
+        raise os_error(-error)
+
+    cdef int trim(self, Watch watch) except? -1:
+        """Let epoll report what the slots want and no more; 0 or errno."""
+        if watch.mask() != 0:
+            return self.control(EPOLL_CTL_MOD, watch)
+        self.watches.pop(watch.fd, None)
+        return self.control(EPOLL_CTL_DEL, watch)
+
+    cdef int doubt(self, Watch watch) except -1:
+        """Check the registration some time, if the wait lasts."""
+        watch.is_doubtful = True
+        self.doubtful.append(watch)
+        if not self.has_timer:
+            self.has_timer = True
+            self.loop.add_timer(
+                self.loop.now() + CHECK_SECONDS, self.check_doubtful, (), None)
+        return 0
+
+    def check_doubtful(self):
+        """Check the registrations of waits that have lasted for a period. Where waits
+        are short this makes no system call."""
+        cdef Watch watch
+        watches = self.doubtful
+        self.doubtful = []
+        self.has_timer = False
+        for watch in watches:
+            watch.is_doubtful = False
+            if watch.has_begun:
+                watch.has_begun = False
+                self.doubt(watch)
+            elif watch.mask() and self.watches.get(watch.fd) is watch:
+                # An error says that the descriptor has been closed: the wait goes on
+                # for ever, as on asyncio.
+                self.try_register(watch)
+
+    cdef int rebuild(self) except -1:
+        """A new set without the registrations that cannot be removed."""
+        cdef Watch watch
+        self.has_stale = False
+        if self.in_flight:
+            # It polls the old set; armed again when it has ended.
+            self.loop.cancel(self)
+        self.loop.ring.forget_fd(self.fd)
+        close_fd(self.fd)
+        self.fd = epoll_create1(EPOLL_CLOEXEC)
+        if self.fd < 0:
+            raise os_error(-errno)
+        for watch in list(self.watches.values()):
+            watch.registered = 0
+            if watch.mask() == 0:
+                del self.watches[watch.fd]
+            else:
+                # What has been closed stays out.
+                self.try_register(watch)
         return 0
 
     cdef int make_room(self) except -1:
         """For what epoll can report at once: everything."""
         cdef epoll_event *memory
         cdef Py_ssize_t room = self.room * 2 or FIRST_ROOM
-        if self.room >= len(self.watches):
+        if self.room > len(self.watches):
             return 0
         memory = <epoll_event *>PyMem_Realloc(self.reported, room * sizeof(epoll_event))
         if memory == NULL:
@@ -151,6 +326,7 @@ cdef class WatchSet(Watcher):
             close_fd(self.fd)
             self.fd = -1
         self.watches.clear()
+        self.doubtful.clear()
 
     def __dealloc__(self):
         # Of a loop that was never closed.
@@ -158,7 +334,7 @@ cdef class WatchSet(Watcher):
             close_fd(self.fd)
         PyMem_Free(self.reported)
 
-    # ---- what is ready
+    # ---- the poll of the set
 
     cdef int prepare(self, io_uring_sqe *sqe) except -1:
         io_uring_prep_poll_add(sqe, self.fd, EPOLLIN)
@@ -167,64 +343,130 @@ cdef class WatchSet(Watcher):
     cdef int complete(self, int res, unsigned flags) except -1:
         # An error, such as that of a thread that has ended, is one more reason to look.
         self.loop.watches_due = True
+        self.was_polled = True
         return 0
+
+    cdef int ensure_poll(self) except -1:
+        if not (self.in_flight or self.loop.watches_due):
+            self.loop.ring.prepare(self)
+        return 0
+
+    cdef int arm(self) except -1:
+        self.loop.watches_due = False
+        self.has_told = False
+        return self.ensure_poll()
 
     cdef int look(self) except -1:
-        """Run the callbacks of what is ready. As long as something is, even if a
-        KeyboardInterrupt leaves one of them, the next iteration looks again."""
-        cdef int count = 0
-        if self.watches:
-            count = epoll_wait(self.fd, self.reported, <int>self.room, 0)
-            if count < 0 and errno != EINTR:
-                raise os_error(-errno)
-        if count == 0:
-            self.loop.watches_due = False
-            if not self.in_flight:
-                self.loop.ring.prepare(self)
-        if count == 1:
-            return self.call_one()
-        return self.call_all(count)
+        """Run the callbacks of what is ready, then have the set polled again.
 
-    cdef int call_one(self) except -1:
-        cdef Watch watch = self.reported_watch(0)
-        cdef Handle reader = self.ready_handle(watch, 0, False)
-        cdef Handle writer = self.ready_handle(watch, 0, True)
-        if reader is not None:
-            self.loop.run_one(reader)
-        if writer is not None:
-            self.loop.run_one(writer)
+        The poll looks at the set when it is submitted, so that no empty look is needed
+        before it: a conversation on one descriptor costs one epoll_wait(2) a message.
+        For descriptors that stay ready it is cheaper to look in each iteration, without
+        the ring. That is tried now and then, and kept up until a look finds nothing.
+        While other handles keep the loop from sleeping, each iteration looks: a
+        descriptor that is ready is reported in each, as on asyncio.
+
+        If a KeyboardInterrupt leaves a callback, the next iteration looks again.
+        """
+        cdef bint was_polled = self.was_polled
+        cdef int count
+        self.was_polled = False
+        if self.has_told and not self.loop.ready:
+            # The tasks that were told have had their turn.
+            return self.arm()
+        count = epoll_wait(self.fd, self.reported, <int>self.room, 0)
+        if count < 0:
+            if errno != EINTR:
+                raise os_error(-errno)
+            return 0
+        if count == 0:
+            self.vain_count += was_polled
+            self.reports_until_look = REPORTS_UNTIL_LOOK
+            return self.arm()
+        self.call_ready(count)
+        if self.reports_until_look > 0:
+            self.reports_until_look -= 1
+            self.has_told = True
+            if not self.loop.ready:
+                self.arm()
         return 0
 
-    cdef int call_all(self, int count) except -1:
+    # ---- what is ready
+
+    cdef int call_ready(self, int count) except -1:
         """Find out all, then call, since callbacks add and remove others."""
-        cdef list handles = []
+        cdef list found = []
         cdef Watch watch
+        cdef unsigned events
+        cdef unsigned unwanted
         cdef int i
         for i in range(count):
             watch = self.reported_watch(i)
-            handles.append(self.ready_handle(watch, i, False))
-            handles.append(self.ready_handle(watch, i, True))
-        for handle in handles:
-            if handle is not None:
-                self.loop.run_one(handle)
+            if watch is None:
+                self.has_stale = True
+                continue
+            events = self.reported[i].events
+            reader = self.take_ready(watch, events, False)
+            if reader is not None:
+                found.append(reader)
+            writer = self.take_ready(watch, events, True)
+            if writer is not None:
+                found.append(writer)
+            unwanted = watch.registered & ~watch.mask()
+            if unwanted and (watch.mask() == 0 or events & unwanted):
+                # Left by a waiter that has ended.
+                if self.trim(watch) != 0:
+                    self.has_stale = True
+        if self.has_stale:
+            self.rebuild()
+        for who in found:
+            self.call(who)
         return 0
 
     cdef Watch reported_watch(self, int place):
-        return self.watches.get(self.reported[place].data.fd)
-
-    cdef Handle ready_handle(self, Watch watch, int place, bint writing):
-        """Whom to call for the event in this place, as asyncio's _process_events finds
-        it: an error or a hang-up concerns both, and the reader comes first."""
-        cdef unsigned others = EPOLLIN if writing else EPOLLOUT
-        cdef Handle handle
-        if watch is None or not self.reported[place].events & ~others:
+        """None for a registration that is no longer one of ours."""
+        cdef uint64_t tag = self.reported[place].data.u64
+        cdef Watch watch = self.watches.get(<int>(tag & 0xFFFFFFFF))
+        if watch is None or watch.tag() != tag:
             return None
-        handle = watch.writer if writing else watch.reader
-        if handle is not None and handle._cancelled:
+        return watch
+
+    cdef object take_ready(self, Watch watch, unsigned events, bint writing):
+        """Whom to call for these events, as asyncio's _process_events finds it: an
+        error or a hang-up concerns both, and the reader comes first."""
+        cdef unsigned others = EPOLLIN if writing else EPOLLOUT
+        if not events & ~others:
+            return None
+        who = watch.writer if writing else watch.reader
+        if isinstance(who, Handle) and (<Handle>who)._cancelled:
             # By itself, not by a removal, which is due now.
             self.remove(watch.fd, writing)
             return None
-        return handle
+        return who
+
+    cdef int call(self, who) except -1:
+        if not isinstance(who, Waiter):
+            return self.loop.run_one(who)
+        if (<Waiter>who).waiting:
+            self.run_waiter(<Waiter>who)
+        return 0
+
+    cdef int run_waiter(self, Waiter waiter) except -1:
+        try:
+            if self.loop.debug:
+                self.loop.run_slowly(waiter)
+            else:
+                waiter.on_ready()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self.loop.call_exception_handler({
+                "message": f"Exception in {waiter!r}",
+                "exception": exc,
+            })
+        if self.loop.held_writer is not None:
+            self.loop.held_writer.flush_held()
+        return 0
 
     def __repr__(self):
         return f"<WatchSet of {len(self.watches)}>"
@@ -241,14 +483,23 @@ cdef Handle make_handle(LoopCore loop, callback, tuple args):
     return handle
 
 
-cdef Handle put(Watch watch, bint writing, Handle handle):
-    """Put a handle in its place; returns what was there."""
-    cdef Handle before = watch.writer if writing else watch.reader
+cdef object put(Watch watch, bint writing, who):
+    """Put a handle or waiter into its slot; returns what was there."""
+    before = watch.writer if writing else watch.reader
     if writing:
-        watch.writer = handle
+        watch.writer = who
     else:
-        watch.reader = handle
+        watch.reader = who
     return before
+
+
+cdef int retire(who) except -1:
+    """Something else has its slot now, or nothing."""
+    if isinstance(who, Handle):
+        (<Handle>who).cancel()
+    elif who is not None:
+        (<Waiter>who).waiting = False
+    return 0
 
 
 # ---- methods of the loop ----------------------------------------------------------
@@ -283,7 +534,9 @@ class RingSelector(selectors.BaseSelector):
         self._watch_set = watch_set
 
     def get_map(self):
-        return {fd: watch.key for fd, watch in self._watch_set.watches.items()}
+        cdef Watch watch
+        return {watch.fd: watch.key for watch in self._watch_set.watches.values()
+                if watch.mask()}
 
     def get_key(self, fileobj):
         """By file or by number, as the mapping of asyncio's selector."""
