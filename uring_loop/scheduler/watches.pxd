@@ -22,6 +22,7 @@ cdef class WatchSet(Watcher):
 
     cdef Handle add(self, fileobj, bint writing, callback, tuple args)
     cdef bint remove(self, fileobj, bint writing) except -1
+    cdef int remove_handle(self, int fd, bint writing, Handle handle) except -1
     cdef int number(self, fileobj) except -1
     cdef int control(self, int how, Watch watch) except -1
     cdef int make_room(self) except -1
