@@ -113,8 +113,9 @@ static inline bool uring_pop(struct io_uring *ring, struct io_uring_cqe *out)
 	return true;
 }
 
-/* Is the last completion of this request among those that wait to be popped? */
-static inline bool uring_has_ended(const struct io_uring *ring, uint64_t user_data)
+/* The last completion of this request, if it waits to be popped; else NULL. */
+static inline const struct io_uring_cqe *uring_last_cqe(const struct io_uring *ring,
+							uint64_t user_data)
 {
 	unsigned head = *ring->cq.khead;
 	/* Acquire: the entries are read only after the tail that covers them. */
@@ -124,9 +125,9 @@ static inline bool uring_has_ended(const struct io_uring *ring, uint64_t user_da
 	for (; head != tail; head++) {
 		cqe = &ring->cq.cqes[head & ring->cq.ring_mask];
 		if (cqe->user_data == user_data && !(cqe->flags & IORING_CQE_F_MORE))
-			return true;
+			return cqe;
 	}
-	return false;
+	return NULL;
 }
 
 /* Would an enter find work? Completions to reap, deferred work that only an enter

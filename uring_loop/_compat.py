@@ -57,14 +57,9 @@ else:
     def refuse_second_transport(loop, sock):
         """asyncio of this version lets it pass."""
 
-if sys.version_info >= (3, 12):
-    def join_lines(lines):
-        """One bytes object, with the TypeError that this version's asyncio gives."""
-        return b"".join([memoryview(line) for line in lines])
-else:
-    def join_lines(lines):
-        """One bytes object, with the TypeError that this version's asyncio gives."""
-        return b"".join(lines)
+# Is writelines() just write() of all lines joined? From 3.12 on it has messages of its
+# own, and takes each line by memoryview().
+WRITELINES_JOINS = sys.version_info < (3, 12)
 
 # What each datagram that waits counts beside its bytes, so that empty ones, which 3.13
 # began to send, count as well.

@@ -14,6 +14,7 @@ from uring_loop import _compat
 from uring_loop.driver import backend as backends
 from uring_loop.driver.options import check_options
 from uring_loop.lazy import Later
+from uring_loop.net.user_sockets import UserSocket, is_users
 from uring_loop.scheduler import watches
 from uring_loop.scheduler.loop_core import LoopCore
 
@@ -45,6 +46,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         self.backend_reason = "available" if backend == "auto" else "asked for"
         self._listeners = {}
         self._pidfds = set()
+        self._user_sockets = {}
         selector = None
         try:
             self._make_ring(backend, options)
@@ -170,6 +172,20 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
     create_connection = Later("net.connect")
     _sock_sendfile_native = Later("net.sock_calls")
 
+    # ---- connections over a user's own sockets
+
+    async def create_unix_connection(self, protocol_factory, path=None, **options):
+        """asyncio's, but the transport knows that `sock` belongs to the user."""
+        with UserSocket(self, options.get("sock")):
+            return await super().create_unix_connection(
+                protocol_factory, path, **options)
+
+    async def connect_accepted_socket(self, protocol_factory, sock, **options):
+        """asyncio's, but the transport knows that `sock` belongs to the user."""
+        with UserSocket(self, sock):
+            return await super().connect_accepted_socket(
+                protocol_factory, sock, **options)
+
     # ---- watches of descriptors
 
     _add_reader = watches._add_reader
@@ -182,19 +198,21 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
     def _make_socket_transport(self, sock, protocol, waiter=None, *, extra=None,
                                server=None):
         from uring_loop.net.stream import StreamTransport
-        from uring_loop.net.fallback import SelectorStreamTransport, does_more
+        from uring_loop.net.overridden_sockets import (
+            OverriddenSocketTransport, overrides_io)
         if sock.fileno() in self._transports.data:
             _compat.refuse_second_transport(self, sock)
-        kind = StreamTransport
-        if does_more(sock):
-            kind = SelectorStreamTransport
-        return kind(self, sock, protocol, waiter, extra, server)
+        if overrides_io(sock):
+            return OverriddenSocketTransport(
+                self, sock, protocol, waiter, extra, server)
+        return StreamTransport(
+            self, sock, protocol, waiter, extra, server, is_users(self, sock))
 
     def _make_datagram_transport(self, sock, protocol, address=None, waiter=None,
                                  extra=None):
         from uring_loop.net.datagram import DatagramTransport
-        from uring_loop.net.fallback import does_more
-        if does_more(sock):
+        from uring_loop.net.overridden_sockets import overrides_io
+        if overrides_io(sock):
             return super()._make_datagram_transport(
                 sock, protocol, address, waiter, extra)
         _compat.refuse_second_transport(self, sock)

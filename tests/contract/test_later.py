@@ -17,7 +17,8 @@ print(*sorted(set(sys.modules) - before))
 """
 NEEDED = {
     "", "_compat", "_version", "lazy", "loop", "running", "driver", "driver.backend",
-    "driver.buffer_pool", "driver.options", "driver.ring", "scheduler",
+    "driver.buffer_pool", "driver.options", "driver.ring", "net",
+    "net.user_sockets", "scheduler",
     "scheduler.busy_poll", "scheduler.handles", "scheduler.loop_core",
     "scheduler.timer_heap", "scheduler.wakeup", "scheduler.watches"}
 

@@ -12,7 +12,9 @@ import socket
 import struct
 import tempfile
 
-FAMILIES = ("tcp", "unix")
+# "own" is TCP over a socket that the body made and gave to the loop: it belongs to its
+# user, and a loop may not treat it as its own.
+FAMILIES = ("tcp", "unix", "own")
 PEER_SECONDS = 15
 BUFFER_BYTES = 4096
 
@@ -111,14 +113,35 @@ KINDS = (Recorder, BufferedRecorder)
 
 async def wired(loop, family, protocol, **options):
     """A transport of the loop, and its peer as a blocking socket."""
-    near, far = connected_sockets(family)
-    near.setblocking(False)
+    if family == "own":
+        near, far = connected_sockets("tcp")
+        near.setblocking(False)
+        transport, _ = await loop.create_connection(
+            lambda: protocol, sock=near, **options)
+    else:
+        with listening(family) as listener:
+            transport, _ = await connecting(
+                loop, family, lambda: protocol, listener.getsockname(), **options)
+            far, _ = listener.accept()
+        if not transport.is_closing():
+            limit_buffers(transport.get_extra_info("socket"), far)
     far.settimeout(PEER_SECONDS)
-    connect = loop.create_connection
-    if family == "unix":
-        connect = loop.create_unix_connection
-    transport, _ = await connect(lambda: protocol, sock=near, **options)
     return transport, far
+
+
+def listening(family):
+    """A plain listener. Unix sockets have an abstract name, the same in each body."""
+    if family != "unix":
+        return socket.create_server(("127.0.0.1", 0))
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(f"\0uring-parity-{os.getpid()}")
+    listener.listen()
+    return listener
+
+
+def limit_buffers(near, far):
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
+    far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BYTES)
 
 
 def connected_sockets(family):
@@ -128,8 +151,7 @@ def connected_sockets(family):
         with socket.create_server(("127.0.0.1", 0)) as listener:
             near = socket.create_connection(listener.getsockname())
             far, _ = listener.accept()
-    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
-    far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BYTES)
+    limit_buffers(near, far)
     return near, far
 
 
@@ -167,6 +189,10 @@ async def serving(loop, family, factory, **options):
 def connecting(loop, family, factory, address, **options):
     if family == "unix":
         return loop.create_unix_connection(factory, address, **options)
+    if family == "own":
+        near = socket.create_connection(address)
+        near.setblocking(False)
+        return loop.create_connection(factory, sock=near, **options)
     return loop.create_connection(factory, *address, **options)
 
 

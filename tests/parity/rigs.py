@@ -14,6 +14,7 @@ import sys
 
 from . import certificates
 from .endpoints import (
+    FAMILIES,
     PEER_SECONDS,
     Milestones,
     Recorder,
@@ -22,10 +23,11 @@ from .endpoints import (
     read_exactly,
     read_to_end,
     reset,
+    wired,
 )
 from .tracing import Lane
 
-SOCKETS = ("tcp", "unix")
+SOCKETS = FAMILIES
 TLS = ("tls", "tls-unix")
 TWO_WAY = SOCKETS + TLS
 PIPES = ("pipe", "process")
@@ -95,11 +97,7 @@ async def connected(loop, kind, trace, near=Recorder):
 
 @contextlib.asynccontextmanager
 async def over_a_socket(loop, kind, protocol):
-    near, far = connected_sockets(kind)
-    near.setblocking(False)
-    far.settimeout(PEER_SECONDS)
-    connect = loop.create_unix_connection if kind == "unix" else loop.create_connection
-    await connect(lambda: protocol, sock=near)
+    _, far = await wired(loop, kind, protocol)
     yield Rig(loop, kind, SocketFar(loop, far), protocol, protocol)
 
 

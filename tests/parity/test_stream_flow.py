@@ -19,7 +19,7 @@ from .framework import parity, promise
 BIG = 4 << 20
 HUGE_LIMIT = 64 << 20
 
-both_families = pytest.mark.parametrize("family", FAMILIES)
+every_family = pytest.mark.parametrize("family", FAMILIES)
 
 
 async def drain(loop, transport, protocol, peer):
@@ -30,7 +30,7 @@ async def drain(loop, transport, protocol, peer):
     return len(received), error
 
 
-@both_families
+@every_family
 @parity
 async def test_a_full_buffer_pauses_the_protocol_once(loop, trace, family):
     protocol = Recorder(trace.lane("client"))
@@ -45,7 +45,7 @@ async def test_a_full_buffer_pauses_the_protocol_once(loop, trace, family):
     trace("drained", await drain(loop, transport, protocol, peer))
 
 
-@both_families
+@every_family
 @parity
 async def test_a_drained_buffer_resumes_the_protocol(loop, trace, family):
     protocol = Recorder(trace.lane("client"))

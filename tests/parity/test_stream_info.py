@@ -19,7 +19,7 @@ from .endpoints import (
 )
 from .framework import parity
 
-both_families = pytest.mark.parametrize("family", FAMILIES)
+every_family = pytest.mark.parametrize("family", FAMILIES)
 both_kinds = pytest.mark.parametrize("kind", KINDS)
 
 INFO_KEYS = ("peername", "sockname", "socket", "sslcontext", "ssl_object", "pipe",
@@ -35,7 +35,7 @@ def describe_info(key, value):
     return value if value is None else type(value)
 
 
-@both_families
+@every_family
 @parity
 async def test_extra_info(loop, trace, family):
     server = Recorder(trace.lane("server"))
@@ -125,7 +125,7 @@ async def test_a_descriptor_taken_again_is_another_transports(loop, trace):
 LENGTHS = [100_000, 100_000, 100_000, 30_000, 200_000, 65_536, 250_000, 250_000, 1]
 
 
-@both_families
+@every_family
 @parity
 async def test_long_reads_of_all_lengths(loop, trace, family):
     """One after the other, so that each is read knowing the length of the last."""
@@ -140,7 +140,7 @@ async def test_long_reads_of_all_lengths(loop, trace, family):
     peer.close()
 
 
-@both_families
+@every_family
 @both_kinds
 @parity
 async def test_repr_works_in_every_state(loop, trace, family, kind):
@@ -182,7 +182,7 @@ async def test_attributes_that_others_use(loop, trace):
 SIZES = [1, 1, 7, 64, 1024, 4095, 4096, 4097, 16384, 16385, 65536, 100_000, 262_144]
 
 
-@both_families
+@every_family
 @both_kinds
 @parity
 async def test_sizes_up_and_down_again(loop, trace, family, kind):
@@ -215,7 +215,7 @@ class Echo(Recorder):
         self.transport.resume_reading()
 
 
-@both_families
+@every_family
 @both_kinds
 @parity
 async def test_mebibytes_both_ways_at_once(loop, trace, family, kind):
@@ -281,7 +281,7 @@ async def test_small_and_bulk_messages_mixed(loop, trace, kind):
     peer.close()
 
 
-@both_families
+@every_family
 @parity
 async def test_a_transport_takes_attributes_and_patched_methods(loop, trace, family):
     protocol = Recorder(trace.lane("client"))

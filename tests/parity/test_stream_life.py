@@ -22,11 +22,11 @@ from .framework import parity
 
 BIG = 4 << 20
 
-both_families = pytest.mark.parametrize("family", FAMILIES)
+every_family = pytest.mark.parametrize("family", FAMILIES)
 both_kinds = pytest.mark.parametrize("kind", KINDS)
 
 
-@both_families
+@every_family
 @both_kinds
 @parity
 async def test_both_ends_of_a_clean_close(loop, trace, family, kind):
@@ -41,7 +41,7 @@ async def test_both_ends_of_a_clean_close(loop, trace, family, kind):
         await client.happens("connection_lost")
 
 
-@both_families
+@every_family
 @both_kinds
 @parity
 async def test_both_ends_of_an_abort(loop, trace, family, kind):
@@ -55,7 +55,7 @@ async def test_both_ends_of_an_abort(loop, trace, family, kind):
         await client.happens("connection_lost")
 
 
-@both_families
+@every_family
 @both_kinds
 @pytest.mark.parametrize("eof_result", [None, False, True, 1, ""])
 @parity
@@ -75,7 +75,7 @@ async def test_the_peer_ends_its_stream(loop, trace, family, kind, eof_result):
         trace("peer got", *await in_thread(loop, read_to_end, peer))
 
 
-@both_families
+@every_family
 @parity
 async def test_our_half_close_lets_the_peer_answer(loop, trace, family):
     protocol = Recorder(trace.lane("client"))
@@ -91,7 +91,7 @@ async def test_our_half_close_lets_the_peer_answer(loop, trace, family):
     await protocol.happens("connection_lost")
 
 
-@both_families
+@every_family
 @parity
 async def test_write_eof_waits_for_what_was_written(loop, trace, family):
     protocol = Recorder(trace.lane("client"), eof_result=True)
@@ -110,7 +110,7 @@ async def test_write_eof_waits_for_what_was_written(loop, trace, family):
         await protocol.happens("connection_lost")
 
 
-@both_families
+@every_family
 @both_kinds
 @parity
 async def test_close_flushes_what_was_written(loop, trace, family, kind):
@@ -130,7 +130,7 @@ async def test_close_flushes_what_was_written(loop, trace, family, kind):
         trace("left", transport.get_write_buffer_size())
 
 
-@both_families
+@every_family
 @parity
 async def test_nothing_is_received_after_close(loop, trace, family):
     protocol = Recorder(trace.lane("client"))
@@ -145,7 +145,7 @@ async def test_nothing_is_received_after_close(loop, trace, family):
         await protocol.happens("connection_lost")
 
 
-@both_families
+@every_family
 @parity
 async def test_abort_drops_what_was_written(loop, trace, family):
     protocol = Recorder(trace.lane("client"))
@@ -162,7 +162,7 @@ async def test_abort_drops_what_was_written(loop, trace, family):
         trace("a proper part", data.startswith(received), len(received) < BIG, error)
 
 
-@both_families
+@every_family
 @parity
 async def test_abort_after_close_with_data_pending(loop, trace, family):
     protocol = Recorder(trace.lane("client"))
@@ -290,7 +290,7 @@ async def test_a_reset_noticed_by_write(loop, trace):
     await protocol.happens("connection_lost")
 
 
-@both_families
+@every_family
 @parity
 async def test_a_peer_that_is_gone_with_data_unread(loop, trace, family):
     protocol = Recorder(trace.lane("client"))
@@ -301,7 +301,7 @@ async def test_a_peer_that_is_gone_with_data_unread(loop, trace, family):
     await protocol.happens("connection_lost")
 
 
-@both_families
+@every_family
 @parity
 async def test_writes_after_the_end_are_counted_and_warned_of(loop, trace, family):
     for action in ("close", "abort"):
@@ -318,7 +318,7 @@ async def test_writes_after_the_end_are_counted_and_warned_of(loop, trace, famil
             trace("peer got", *await in_thread(loop, read_to_end, peer))
 
 
-@both_families
+@every_family
 @parity
 async def test_everything_may_be_called_after_the_end(loop, trace, family):
     protocol = Recorder(trace.lane("client"))
@@ -334,7 +334,7 @@ async def test_everything_may_be_called_after_the_end(loop, trace, family):
         trace("socket", transport.get_extra_info("socket") is not None)
 
 
-@both_families
+@every_family
 @both_kinds
 @parity
 async def test_the_end_frees_transport_and_protocol(loop, trace, family, kind):

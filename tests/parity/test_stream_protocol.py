@@ -21,7 +21,7 @@ from .framework import parity, stock_leaks_a_socket
 
 VAR = contextvars.ContextVar("VAR", default="unset")
 
-both_families = pytest.mark.parametrize("family", FAMILIES)
+every_family = pytest.mark.parametrize("family", FAMILIES)
 
 
 def broken(kind, method, error):
@@ -45,7 +45,7 @@ def broken(kind, method, error):
 @pytest.mark.parametrize("error", [ValueError("broken"), OSError(5, "broken"),
                                    ConnectionResetError("broken"),
                                    asyncio.CancelledError("broken")])
-@both_families
+@every_family
 @parity
 async def test_a_protocol_that_raises(loop, trace, family, kind, method, error):
     protocol = broken(kind, method, error)(trace.lane("client"))
@@ -59,7 +59,7 @@ async def test_a_protocol_that_raises(loop, trace, family, kind, method, error):
         trace("peer got", (await in_thread(loop, read_to_end, peer))[0])
 
 
-@both_families
+@every_family
 @parity
 async def test_connection_made_that_raises(loop, trace, family):
     kind = broken(Recorder, "connection_made", ValueError("broken"))
@@ -118,7 +118,7 @@ def test_fatal_errors_leave_the_loop(loop, trace, kind, method, fatal):
         loop.run_until_complete(protocol.happens("connection_lost"))
 
 
-@both_families
+@every_family
 @pytest.mark.parametrize("first", KINDS)
 @pytest.mark.parametrize("second", KINDS)
 @parity

@@ -20,7 +20,7 @@ from .framework import parity, promise
 
 FLOOD = 1 << 20
 
-both_families = pytest.mark.parametrize("family", FAMILIES)
+every_family = pytest.mark.parametrize("family", FAMILIES)
 both_kinds = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -31,7 +31,7 @@ async def close(transport, protocol, peer):
 
 
 # Not compared with the stock loop: early releases of 3.11 deliver all the same.
-@both_families
+@every_family
 @both_kinds
 @promise
 async def test_pause_in_connection_made_is_honoured(loop, trace, family, kind):
@@ -52,7 +52,7 @@ async def test_pause_in_connection_made_is_honoured(loop, trace, family, kind):
     await close(transport, protocol, peer)
 
 
-@both_families
+@every_family
 @both_kinds
 @parity
 async def test_nothing_arrives_while_paused(loop, trace, family, kind):
@@ -149,7 +149,7 @@ async def test_pause_and_resume_within_one_callback(loop, trace):
     await close(transport, protocol, peer)
 
 
-@both_families
+@every_family
 @both_kinds
 @parity
 async def test_pausing_inside_the_callback(loop, trace, family, kind):
@@ -170,7 +170,7 @@ async def test_pausing_inside_the_callback(loop, trace, family, kind):
     await close(transport, protocol, peer)
 
 
-@both_families
+@every_family
 @both_kinds
 @pytest.mark.parametrize("action", ["close", "abort"])
 @parity
@@ -189,7 +189,7 @@ async def test_ending_inside_the_callback(loop, trace, family, kind, action):
         trace("peer got", *await in_thread(loop, read_to_end, peer))
 
 
-@both_families
+@every_family
 @both_kinds
 @pytest.mark.parametrize("action", ["close", "abort"])
 @parity

@@ -17,7 +17,7 @@ from .framework import parity, promise
 
 BIG = 4 << 20
 
-both_families = pytest.mark.parametrize("family", FAMILIES)
+every_family = pytest.mark.parametrize("family", FAMILIES)
 
 
 async def close_and_read(loop, transport, protocol, peer):
@@ -45,7 +45,7 @@ GOOD = {
 
 
 @pytest.mark.parametrize("name", GOOD)
-@both_families
+@every_family
 @parity
 async def test_every_kind_of_buffer_is_written(loop, trace, family, name):
     protocol = Recorder(trace.lane("client"))
@@ -122,7 +122,7 @@ LINES = {
 
 
 @pytest.mark.parametrize("name", LINES)
-@both_families
+@every_family
 @parity
 async def test_writelines_joins(loop, trace, family, name):
     protocol = Recorder(trace.lane("client"))
@@ -172,7 +172,7 @@ async def test_writelines_behind_a_full_buffer(loop, trace):
     trace("peer got", await close_and_read(loop, transport, protocol, peer))
 
 
-@both_families
+@every_family
 @parity
 async def test_small_writes_keep_their_order(loop, trace, family):
     protocol = Recorder(trace.lane("client"))
@@ -182,7 +182,7 @@ async def test_small_writes_keep_their_order(loop, trace, family):
     trace("peer got", await close_and_read(loop, transport, protocol, peer))
 
 
-@both_families
+@every_family
 @parity
 async def test_writes_of_all_sizes_keep_their_order(loop, trace, family):
     protocol = Recorder(trace.lane("client"))
@@ -198,7 +198,7 @@ async def test_writes_of_all_sizes_keep_their_order(loop, trace, family):
     peer.close()
 
 
-@both_families
+@every_family
 @parity
 async def test_ten_mebibytes_to_a_slow_reader(loop, trace, family):
     protocol = Recorder(trace.lane("client"))
@@ -231,7 +231,7 @@ SPOILERS = {"mutated": spoil_by_mutation, "resized": spoil_by_resizing}
 
 @pytest.mark.parametrize("spoiler", SPOILERS)
 @pytest.mark.parametrize("size", [10, 1000, 100_000, BIG])
-@both_families
+@every_family
 @promise
 async def test_a_bytearray_is_the_callers_again(loop, trace, family, size, spoiler):
     protocol = Recorder(trace.lane("client"))

@@ -8,7 +8,7 @@ import pytest
 from .endpoints import FAMILIES, in_thread, pattern, read_to_end, wired
 from .framework import parity
 
-both_families = pytest.mark.parametrize("family", FAMILIES)
+every_family = pytest.mark.parametrize("family", FAMILIES)
 
 
 async def stream(loop, family, limit=2**16):
@@ -25,7 +25,7 @@ async def close(writer, peer):
     peer.close()
 
 
-@both_families
+@every_family
 @parity
 async def test_every_way_of_reading(loop, trace, family):
     reader, writer, peer = await stream(loop, family)
@@ -46,7 +46,7 @@ async def test_every_way_of_reading(loop, trace, family):
     await close(writer, peer)
 
 
-@both_families
+@every_family
 @parity
 async def test_limit_overrun(loop, trace, family):
     reader, writer, peer = await stream(loop, family, limit=16)
@@ -59,7 +59,7 @@ async def test_limit_overrun(loop, trace, family):
     await close(writer, peer)
 
 
-@both_families
+@every_family
 @parity
 async def test_readuntil_beyond_the_limit(loop, trace, family):
     reader, writer, peer = await stream(loop, family, limit=16)
@@ -69,7 +69,7 @@ async def test_readuntil_beyond_the_limit(loop, trace, family):
     await close(writer, peer)
 
 
-@both_families
+@every_family
 @parity
 async def test_a_slow_reader_of_much_data(loop, trace, family):
     reader, writer, peer = await stream(loop, family, limit=1000)
@@ -83,7 +83,7 @@ async def test_a_slow_reader_of_much_data(loop, trace, family):
     await close(writer, peer)
 
 
-@both_families
+@every_family
 @parity
 async def test_drain_waits_for_the_peer(loop, trace, family):
     _, writer, peer = await stream(loop, family)
@@ -99,7 +99,7 @@ async def test_drain_waits_for_the_peer(loop, trace, family):
     await close(writer, peer)
 
 
-@both_families
+@every_family
 @parity
 async def test_drain_with_nothing_to_wait_for(loop, trace, family):
     _, writer, peer = await stream(loop, family)
@@ -128,7 +128,7 @@ async def test_drain_of_a_broken_connection(loop, trace):
     peer.close()
 
 
-@both_families
+@every_family
 @parity
 async def test_half_close_of_a_stream(loop, trace, family):
     reader, writer, peer = await stream(loop, family)
@@ -259,7 +259,7 @@ async def test_open_connection_to_nobody(loop, trace):
     await trace.wait("no path", asyncio.open_unix_connection("/tmp/parity-none/x"))
 
 
-@both_families
+@every_family
 @parity
 async def test_a_dropped_writer(loop, trace, family):
     reader, writer, peer = await stream(loop, family)

@@ -20,7 +20,7 @@ from .endpoints import (
 from .framework import parity, stock_leaks_a_socket
 from .tracing import Trace
 
-both_families = pytest.mark.parametrize("family", FAMILIES)
+every_family = pytest.mark.parametrize("family", FAMILIES)
 both_kinds = pytest.mark.parametrize("kind", KINDS)
 
 CLIENT = {"server_hostname": certificates.NAME}
@@ -43,7 +43,7 @@ async def secured(loop, family, server, client):
             await protocol.happens("connection_lost")
 
 
-@both_families
+@every_family
 @both_kinds
 @parity
 async def test_an_echo_and_a_clean_close(loop, trace, family, kind):
@@ -62,7 +62,7 @@ async def test_an_echo_and_a_clean_close(loop, trace, family, kind):
         await server.happens("connection_lost")
 
 
-@both_families
+@every_family
 @parity
 async def test_the_server_closes(loop, trace, family):
     server, client = Recorder(trace.lane("server")), Recorder(trace.lane("client"))
@@ -73,7 +73,7 @@ async def test_the_server_closes(loop, trace, family):
         await server.happens("connection_lost")
 
 
-@both_families
+@every_family
 @parity
 async def test_an_abort(loop, trace, family):
     # Whether the peer sees an end or a reset depends on what was read of its tickets.
@@ -241,7 +241,7 @@ class Upgrading(Recorder):
         self._wake()
 
 
-@both_families
+@every_family
 @parity
 async def test_start_tls_on_both_sides(loop, trace, family):
     server, client = Upgrading(trace.lane("server")), Recorder(trace.lane("client"))

@@ -31,6 +31,8 @@ cdef extern from "Python.h":
     void Py_CLEAR(PyObject *)
     # None is no callback.
     object PyWeakref_NewRef(object target, object callback)
+    PyObject *PyBytes_FromStringAndSize_raw "PyBytes_FromStringAndSize" (
+        const char *data, Py_ssize_t size)
     void PyErr_CheckSignals() except *
     int PySys_Audit(const char *event, const char *format, ...) except -1
     int _PyBytes_Resize(PyObject **bytes, Py_ssize_t size) except -1

@@ -25,10 +25,12 @@ cdef extern from "<sys/socket.h>" nogil:
     int getpeername(int fd, sockaddr *address, unsigned *size)
     int getsockopt(int fd, int level, int name, void *value, unsigned *size)
     int setsockopt(int fd, int level, int name, const void *value, unsigned size)
+    int shutdown(int fd, int how)
     int AF_INET
     int AF_INET6
     int MSG_DONTWAIT
     int MSG_NOSIGNAL
+    int SHUT_RDWR
     int SOCK_CLOEXEC
     int SOCK_NONBLOCK
     int SOCK_STREAM

@@ -54,6 +54,7 @@ cdef class Ring:
     cdef int check_result(self, int res) except -1
     cdef bint has_overflow(self) noexcept
     cdef bint holds(self, Operation op) noexcept
+    cdef int posted_result(self, Operation op) noexcept
     cdef int fill(self, io_uring_sqe *sqe, Operation op) except -1
     cdef int check_usable(self) except -1
     cdef bint is_forked(self) noexcept

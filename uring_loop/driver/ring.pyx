@@ -574,8 +574,17 @@ cdef class Ring:
         # Loads only: cannot raise.
         return (op is not None and op.in_flight
                 and (self.closed or self.is_forked()
-                     or not uring_has_ended(
-                         &self.ring, <uint64_t><uintptr_t><void *>op)))
+                     or uring_last_cqe(
+                         &self.ring, <uint64_t><uintptr_t><void *>op) == NULL))
+
+    cdef int posted_result(self, Operation op) noexcept:
+        """The result of an operation that has ended but has not been told; else 0."""
+        # Loads only: cannot raise.
+        cdef const io_uring_cqe *cqe = NULL
+        if (op is not None and op.in_flight and not self.closed
+                and not self.is_forked()):
+            cqe = uring_last_cqe(&self.ring, <uint64_t><uintptr_t><void *>op)
+        return 0 if cqe == NULL else cqe.res
 
     @property
     def completions_count(self):

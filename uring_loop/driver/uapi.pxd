@@ -112,7 +112,7 @@ cdef extern from "uring.h" nogil:
         io_uring *ring, unsigned wait_nr, __kernel_timespec *ts)
     bint uring_need_wait(const io_uring *ring)
     bint uring_pop(io_uring *ring, io_uring_cqe *out)
-    bint uring_has_ended(const io_uring *ring, uint64_t user_data)
+    const io_uring_cqe *uring_last_cqe(const io_uring *ring, uint64_t user_data)
 
     void io_uring_prep_nop(io_uring_sqe *sqe)
     void io_uring_prep_poll_add(io_uring_sqe *sqe, int fd, unsigned poll_mask)

@@ -160,9 +160,10 @@ cdef class GuestCore:
         it falls silent when it is drained, although what is ready stays so. Before
         each sleep: the driver may have built its set anew, under the same number."""
         cdef epoll_event event
+        cdef int fd = self.loop.ring.fileno()
         event.events = EPOLLIN | EPOLLET
-        event.data.fd = self.loop.ring.fileno()
-        if (epoll_ctl(self.event_fd, EPOLL_CTL_ADD, event.data.fd, &event) < 0
+        event.data.u64 = <uint64_t>fd
+        if (epoll_ctl(self.event_fd, EPOLL_CTL_ADD, fd, &event) < 0
                 and errno != EEXIST):
             raise os_error(-errno)
         return 0

@@ -38,10 +38,10 @@ cdef class Backlog:
 
     cdef int append(self, bytes data, Py_ssize_t sent) except -1:
         """Keep `data` but for its first `sent` bytes, which only the first may have."""
-        if sent:
-            assert not self.chunks
-            self.offset = sent
+        assert not sent or not self.chunks
         self.chunks.append(data)
+        if sent:
+            self.offset = sent
         self.bytes_count += PyBytes_GET_SIZE(data) - sent
         return 0
 

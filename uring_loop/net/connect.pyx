@@ -12,6 +12,7 @@ from uring_loop.driver.libc cimport (
     SO_ERROR, getsockopt, inet_pton)
 from uring_loop.driver.ring cimport os_error
 from uring_loop.net.sock_calls cimport SocketWait, begin_wait, end_wait, is_plain
+from uring_loop.net.user_sockets import UserSocket
 from uring_loop.scheduler.loop_core cimport LoopCore
 from uring_loop.scheduler.loop_core import StockLoop
 
@@ -73,8 +74,9 @@ async def create_connection(
     if not options and not self.debug:
         family = numeric_family(host, port)
     if family == 0 or not is_unchanged(self):
-        return await StockLoop.create_connection(
-            self, protocol_factory, host, port, **options)
+        with UserSocket(self, options.get("sock")):
+            return await StockLoop.create_connection(
+                self, protocol_factory, host, port, **options)
     address = (host, port) if family == AF_INET else (host, port, 0, 0)
     sock = Socket(family, SOCK_STREAM | SOCK_NONBLOCK, IPPROTO_TCP)
     try:

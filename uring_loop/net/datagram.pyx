@@ -330,5 +330,4 @@ cdef class DatagramTransport(Transport):
     cdef int drop_unsent(self) except -1:
         self.backlog.clear()
         self.backlog_bytes = 0
-        self.loop.cancel(self.flush)
-        return 0
+        return self.unwatch_writable()

@@ -4,6 +4,8 @@ from libc.stdint cimport int64_t
 
 
 cdef class PiecemealWriter(Writer):
+    # The descriptor is known outside the transport.
+    cdef bint exposed
     # The iteration of the last write, and how many writes it had.
     cdef unsigned int write_step
     cdef unsigned char writes_count
@@ -15,5 +17,5 @@ cdef class PiecemealWriter(Writer):
 
 
 cdef enum:
-    # More than this is never held back.
+    # Larger writes are never held back.
     HOLD_BYTES = 16384

@@ -1,11 +1,19 @@
-"""What all transports share: the protocol, when to read, flow control, and the end.
+"""Base of all transports: the protocol, when to read, flow control, and the end.
 
 The end of a transport follows asyncio step by step. `closing` is set by close() and
 by errors: no more is read. `conn_lost` is set when connection_lost() is scheduled:
-nothing is written any more. When connection_lost() has run, the socket is closed, but
-only when the kernel has posted the last completion of every operation on it: a request
-in flight holds the file, and its peer would see no end of stream. To be posted is
-enough. Who comes next in this iteration finds the socket closed, as on asyncio.
+nothing is written any more. The socket is closed when connection_lost() has run and
+the kernel has posted the last completion of every operation on the socket: a request
+in flight holds the file, and the peer would see no end of stream. A posted completion
+is enough; it need not be reaped. So callbacks that run later in the same iteration
+find the socket closed, as on asyncio.
+
+A socket that belongs to the user (create_connection(sock=...)) must reach the peer
+when its owner closes it. On a ring that holds files no request may be in flight on
+such a socket: the loop's watch set says when it is readable and writable.
+
+Every change that needs memory makes all its objects first and changes fields then. So
+a MemoryError leaves a transport that can be used, or at least aborted.
 """
 
 cimport cython
@@ -15,17 +23,21 @@ from cpython.object cimport PyObject
 import socket
 import warnings
 import weakref
-from asyncio import base_events, futures, selector_events, trsock
+from asyncio import base_events, futures, selector_events
 
 from uring_loop._compat import (
     SERVERS_KNOW_CLIENTS, attach_to_server, detach_from_server)
 from uring_loop.driver.capi cimport (
     PyContext_CopyCurrent, PyWeakref_NewRef, Py_CLEAR, _PyObject_GetDictPtr)
-from uring_loop.driver.libc cimport POLLIN, POLLOUT, close_fd
+from uring_loop.driver.libc cimport POLLIN, POLLOUT, SHUT_RDWR, close_fd, shutdown
 from uring_loop.driver.ring cimport Operation
 from uring_loop.driver.uapi cimport ECANCELED, io_uring_prep_poll_add, io_uring_sqe
 from uring_loop.net.address cimport read_name, take_peername, take_sockname
 from uring_loop.net.gather cimport PiecemealWriter
+from uring_loop.net.transport_socket import TransportSocket
+from uring_loop.scheduler.handles cimport Handle
+from uring_loop.scheduler.loop_core cimport LoopCore
+from uring_loop.scheduler.watches cimport WatchSet
 
 logger = selector_events.logger
 
@@ -37,6 +49,7 @@ cdef enum:
     LOW_WATER = 16 * 1024
     HIGH_WATER = 64 * 1024
 cdef tuple DEFAULT_WATER_MARKS = (LOW_WATER, HIGH_WATER)
+cdef str READ_ERROR = "Fatal read error on socket transport"
 
 
 cdef int pass_on() except -1:
@@ -44,7 +57,7 @@ cdef int pass_on() except -1:
     return -1
 
 
-# What never is in flight: in the place of a receive that has ended for good.
+# Never in flight: takes the place of a receive that has ended for good.
 cdef Operation IDLE_OPERATION = Operation()
 
 
@@ -117,16 +130,17 @@ cdef class Transport(PiecemealWriter):
         self.water_marks = DEFAULT_WATER_MARKS
         self.low_water, self.high_water = LOW_WATER, HIGH_WATER
         self.take_protocol(protocol)
-        self.server = server
+        # Without the callback of a WeakValueDictionary: close_socket() removes the
+        # entry.
+        loop._transports.data[self.fd] = PyWeakref_NewRef(self, None)
         if server is not None:
             self.attach(server)
-        # Without the callback by which such a dictionary hears of an object's end:
-        # its place is given up with the descriptor.
-        loop._transports.data[self.fd] = PyWeakref_NewRef(self, None)
+            self.server = server
         return 0
 
     cdef int read_names(self) except -1:
-        """Asked for now: a socket that the peer has reset has no names any more."""
+        """Read both addresses now: after a reset, getpeername() fails with ENOTCONN.
+        """
         cdef bint plain = self.sock is None or type(self.sock) is Socket
         if not plain or take_sockname(self.fd, &self.raw_sockname) == 0:
             self.sockname = name_of(self.socket_object().getsockname)
@@ -137,7 +151,7 @@ cdef class Transport(PiecemealWriter):
         return 0
 
     cdef object socket_object(self):
-        """Of an accepted connection it is made when somebody wants it."""
+        """The socket object; that of an accepted connection is made on first use."""
         if self.sock is not None:
             return self.sock
         if not self.socket_closed:
@@ -154,7 +168,8 @@ cdef class Transport(PiecemealWriter):
         if self.socket_closed:
             return 0
         self.socket_closed = True
-        self.loop.ring.forget_fd(self.fd)
+        if self.current_fd() == self.fd:
+            self.loop.ring.forget_fd(self.fd)
         known = self.loop._transports.data
         found = known.get(self.fd)
         if found is not None:
@@ -164,20 +179,29 @@ cdef class Transport(PiecemealWriter):
         if self.sock is not None:
             self.sock.close()
         else:
-            # It may linger.
+            # close(2) may wait: SO_LINGER.
             with nogil:
                 close_fd(self.fd)
         return 0
 
-    # ---- to be answered by each kind
+    cdef int current_fd(self) except -2:
+        """The descriptor; -1 if the socket is its user's, who has closed it: then the
+        number may stand for another file."""
+        return <int>self.sock.fileno() if self.user_socket else self.fd
+
+    # ---- implemented by each kind of transport
 
     cdef Py_ssize_t unsent(self) noexcept:
         """Bytes accepted by write() that the kernel has not taken yet."""
         # A plain number: cannot raise.
         return 0
 
+    cdef int send_held(self) except -1:
+        """Send what is held back; unlike flush_held() calls no protocol."""
+        return 0
+
     cdef int drop_unsent(self) except -1:
-        """Forget what is unsent and end the operation that would send it."""
+        """Forget what is unsent and stop waiting for room."""
         raise NotImplementedError
 
     cdef bint open_pool(self) except -1:
@@ -185,29 +209,38 @@ cdef class Transport(PiecemealWriter):
         raise NotImplementedError
 
     cdef int readable(self) except -1:
-        """A ReadPoll says that there is something to read."""
+        """The socket is readable: read what is there, once."""
         raise NotImplementedError
 
     cdef int writable(self, int res) except -1:
-        """A WritePoll says that there is room for what is unsent, or an error."""
+        """A WritePoll has completed: the socket has room, or an error."""
         raise NotImplementedError
 
     # ---- the start
 
     cdef int begin(self, waiter) except -1:
+        cdef list handles = []
         self.context = PyContext_CopyCurrent()
-        self.loop.call_soon_fast(self.protocol.connection_made, (self,), None)
-        # Reading starts when connection_made() has been called, and only then the
-        # waiter wakes up.
-        self.loop.call_soon_fast(self._start_reading, (), self.context)
-        if waiter is not None:
-            self.loop.call_soon_fast(
-                set_result_unless_cancelled, (waiter, None), self.context)
+        try:
+            handles.append(self.loop.call_soon_fast(
+                self.protocol.connection_made, (self,), None))
+            # Reading starts when connection_made() has been called, and only then the
+            # waiter wakes up.
+            handles.append(self.loop.call_soon_fast(
+                self._start_reading, (), self.context))
+            if waiter is not None:
+                self.loop.call_soon_fast(
+                    set_result_unless_cancelled, (waiter, None), self.context)
+        except BaseException:
+            # The caller closes the socket: no protocol may see this transport.
+            for handle in handles:
+                handle.cancel()
+            raise
         return 0
 
     def _start_reading(self):
         self.reading_started = True
-        self.arm()
+        self.read_on()
 
     # ---- asyncio's names, which the stdlib and tools read
 
@@ -268,7 +301,7 @@ cdef class Transport(PiecemealWriter):
         """Transport information: socket, sockname, peername and what was added."""
         if name == "socket":
             if self.socket_for_users is None:
-                self.socket_for_users = trsock.TransportSocket(self.socket_object())
+                self.socket_for_users = TransportSocket(self.socket_object(), self)
             return self.socket_for_users
         if name == "sockname":
             if self.sockname is None and self.raw_sockname.family:
@@ -298,13 +331,18 @@ cdef class Transport(PiecemealWriter):
 
     def close(self):
         """Send what is buffered, then end; the protocol hears connection_lost()."""
-        self.flush_held()
-        if self.closing:
-            return
-        self.closing = True
-        self.stop_reading()
+        try:
+            self.flush_held()
+        finally:
+            # Also if pause_writing() was interrupted.
+            if not self.closing:
+                self.begin_close()
+
+    cdef int begin_close(self) except -1:
         if not self.unsent():
-            self.lose_connection(None)
+            return self.lose_connection(None)
+        self.closing = True
+        return self.stop_reading()
 
     def abort(self):
         """End at once; what is buffered is lost."""
@@ -353,19 +391,24 @@ cdef class Transport(PiecemealWriter):
         self.paused = True
         # A poll may stay in flight: it takes nothing from the socket.
         self.loop.cancel(self.receive)
+        self.unwatch_readable()
         if self.loop.debug:
             logger.debug("%r pauses reading", self)
 
     def resume_reading(self):
         if self.closing or not self.paused:
             return
-        self.paused = False
-        # On asyncio, too, what is read from now on is seen by who resumed.
-        self.context = PyContext_CopyCurrent()
+        # As on asyncio, reading goes on in the context of the caller.
+        context = PyContext_CopyCurrent()
         if self.pending is not None:
-            self.loop.call_soon_fast(self._deliver_pending, (), None)
-        else:
+            self.schedule_delivery()
+        self.paused = False
+        self.context = context
+        try:
             self.arm()
+        except BaseException:
+            self.paused = True
+            raise
         if self.loop.debug:
             logger.debug("%r resumes reading", self)
 
@@ -382,6 +425,8 @@ cdef class Transport(PiecemealWriter):
         """
         if not self.wants_data() or self.receive.in_flight:
             return 0
+        if self.by_readiness:
+            return self.watch_readable()
         if not self.in_bulk and self.open_pool():
             return self.loop.ring.prepare(self.receive)
         if self.bulk is None:
@@ -390,24 +435,96 @@ cdef class Transport(PiecemealWriter):
             self.loop.ring.prepare(self.bulk)
         return 0
 
+    cdef int read_on(self) except -1:
+        """arm(); a connection that cannot be armed ends, since it would never read."""
+        try:
+            self.arm()
+        except MemoryError as exc:
+            self.fatal_error(exc, READ_ERROR)
+        except OSError as exc:
+            if self.user_socket:
+                # Its owner has closed it: on asyncio the callback fails.
+                raise
+            self.fatal_error(exc, READ_ERROR)
+        return 0
+
     cdef int stop_reading(self) except -1:
         """End the operations that read, and forget what is pending."""
         self.pending = None
+        self.unwatch_readable()
         self.loop.cancel(self.receive)
-        if self.bulk is not None:
-            self.loop.cancel(self.bulk)
+        return self.loop.cancel(self.bulk)
+
+    cdef int schedule_delivery(self) except -1:
+        """Deliver what is pending in the next iteration."""
+        if not self.delivery_due:
+            self.loop.call_soon_fast(self._run_delivery, (), None)
+            self.delivery_due = True
         return 0
+
+    def _run_delivery(self):
+        self.delivery_due = False
+        self._deliver_pending()
+
+    # ---- readiness from the loop's watch set, which holds no file
+
+    cdef int watch_readable(self) except -1:
+        if self.read_watch is None:
+            self.read_watch = (<WatchSet>self.loop.watcher).add(
+                self.fd, False, self._read_ready, ())
+        return 0
+
+    cdef int unwatch_readable(self) except -1:
+        cdef Handle handle = self.read_watch
+        self.read_watch = None
+        return self.unwatch(handle, False)
+
+    cdef int watch_room(self) except -1:
+        if self.loop._closed:
+            self.loop._check_closed()
+        if self.room_watch is None:
+            self.room_watch = (<WatchSet>self.loop.watcher).add(
+                self.fd, True, self._write_ready, ())
+        return 0
+
+    cdef int unwatch_room(self) except -1:
+        cdef Handle handle = self.room_watch
+        self.room_watch = None
+        return self.unwatch(handle, True)
+
+    cdef int unwatch(self, Handle handle, bint writing) except -1:
+        # Not the watch of another file with the same number: the user may have closed
+        # this socket.
+        if handle is not None:
+            (<WatchSet>self.loop.watcher).remove_handle(self.fd, writing, handle)
+        return 0
+
+    def _read_ready(self):
+        try:
+            self.readable()
+        finally:
+            if not self.wants_data():
+                self.unwatch_readable()
+
+    def _write_ready(self):
+        self.writable(POLLOUT)
 
     # ---- flow control
 
     cdef int watch_writable(self) except -1:
-        """Have a poll for room in flight."""
+        """Wait for room in the socket."""
+        if self.by_readiness or self.polls_in_vain:
+            return self.watch_room()
         if self.flush is None:
             self.flush = WritePoll(self)
         if not self.flush.in_flight:
             self.flush.context = PyContext_CopyCurrent()
             self.loop.ring.prepare(self.flush)
         return 0
+
+    cdef int unwatch_writable(self) except -1:
+        self.unwatch_room()
+        return self.loop.cancel(self.flush)
 
     cdef int pause_protocol_if_full(self) except -1:
         if self.protocol_paused or self.unsent() <= self.high_water:
@@ -444,37 +561,58 @@ cdef class Transport(PiecemealWriter):
         })
 
     cdef int fatal_error(self, exc, message) except -1:
-        """The connection cannot go on; errors of the network are no news."""
-        if not isinstance(exc, OSError):
-            self.report(message, exc)
-        elif self.loop.debug:
-            logger.debug("%r: %s", self, message, exc_info=exc)
-        return self.force_close(exc)
+        """End a connection that cannot go on; only OSError is not reported."""
+        try:
+            if not isinstance(exc, OSError):
+                self.report(message, exc)
+            elif self.loop.debug:
+                logger.debug("%r: %s", self, message, exc_info=exc)
+        finally:
+            self.force_close(exc)
+        return 0
 
-    cdef int protocol_failed(self, method) except -1:
-        """A method of the protocol has raised; the exception is still set."""
+    cdef int fail(self, exc, message) except -1:
+        """fatal_error() where bytes of the stream are lost: neither direction goes on,
+        even if there is no memory to end the connection now."""
+        self.broken = True
+        try:
+            self.fatal_error(exc, message)
+        except MemoryError:
+            if not self.conn_lost:
+                # Completes what reads or waits for room, which tries once more.
+                shutdown(self.current_fd(), SHUT_RDWR)
+            raise
+        return 0
+
+    cdef int fail_raised(self, message) except -1:
+        """fail() with the exception that a call in C has set; an interruption goes on
+        to the caller."""
         try:
             pass_on()
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
-            self.fatal_error(exc, f"Fatal error: protocol.{method}() call failed.")
+            self.fail(exc, message)
         return 0
 
     cdef int force_close(self, exc) except -1:
-        self.flush_held()
+        self.send_held()
         if self.conn_lost:
             return 0
-        if self.unsent():
-            self.drop_unsent()
-        if not self.closing:
-            self.closing = True
-            self.stop_reading()
         return self.lose_connection(exc)
 
     cdef int lose_connection(self, exc) except -1:
+        """Schedule connection_lost(). Without memory for that nothing has changed."""
+        cdef bint was_closing = self.closing
+        if not self.loop._closed:
+            self.loop.call_soon(self._call_connection_lost, exc)
         self.conn_lost += 1
-        self.loop.call_soon(self._call_connection_lost, exc)
+        self.closing = True
+        self.drop_unsent()
+        if not was_closing:
+            self.stop_reading()
+        if self.loop._closed:
+            self.loop._check_closed()
         return 0
 
     def _call_connection_lost(self, exc):
@@ -502,7 +640,7 @@ cdef class Transport(PiecemealWriter):
     cdef int detach(self, server) except -1:
         clients = clients_of(server)
         if clients is None:
-            # It may be the last that somebody waits for.
+            # Through the server's method: Server.wait_closed() waits for the last.
             detach_from_server(server, self)
         else:
             (<set?>clients.data).discard(PyWeakref_NewRef(self, None))
@@ -512,11 +650,12 @@ cdef class Transport(PiecemealWriter):
         """Close the socket if this was all that kept it open; else read on."""
         if self.finished and not self.socket_closed and not self.busy():
             self.close_socket()
-            # Who drops the transport now frees it, without the garbage collector.
+            # Without these cycles the last reference frees the transport, and not
+            # the garbage collector.
             self.receive = IDLE_OPERATION
             self.bulk = None
             self.flush = None
-        return self.arm()
+        return self.read_on()
 
     cdef bint has_peer(self) noexcept:
         # Looks at fields: cannot raise.

@@ -546,8 +546,9 @@ cdef class LoopCore(HandleOwner):
 
     cdef int cancel(self, Operation op) except -1:
         """Ask for an operation's end. On a closed loop all have ended, and after a
-        fork they are the parent's."""
-        if op.in_flight and not self._closed and not self.ring.is_forked():
+        fork they are the parent's. None stands for an operation never made."""
+        if (op is not None and op.in_flight and not self._closed
+                and not self.ring.is_forked()):
             self.ring.cancel(op)
         return 0
 

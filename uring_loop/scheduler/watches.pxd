@@ -57,6 +57,7 @@ cdef class WatchSet(Watcher):
     # For users' handles.
     cdef Handle add(self, fileobj, bint writing, callback, tuple args)
     cdef bint remove(self, fileobj, bint writing) except -1
+    cdef int remove_handle(self, int fd, bint writing, Handle handle) except -1
     cdef int number(self, fileobj) except -1
     # For waiters.
     cdef int wait(self, int fd, bint writing, Waiter waiter, owner,

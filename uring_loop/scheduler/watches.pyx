@@ -150,6 +150,14 @@ cdef class WatchSet(Watcher):
         retire(before)
         return True
 
+    cdef int remove_handle(self, int fd, bint writing, Handle handle) except -1:
+        """remove(), but only of this handle: the descriptor's file may have changed."""
+        cdef Watch watch = self.watches.get(fd)
+        if watch is not None and handle is (watch.writer if writing else watch.reader):
+            self.remove(fd, writing)
+        handle.cancel()
+        return 0
+
     cdef int number(self, fileobj) except -1:
         """Its descriptor; that of a closed file, too, as long as it is watched."""
         cdef Watch watch

@@ -1,0 +1,28 @@
+from uring_loop.net.backlog cimport Backlog
+from uring_loop.net.transport cimport Transport
+
+
+cdef class StreamWriter(Transport):
+    # What the socket has not taken yet; None: nothing.
+    cdef Backlog backlog
+    cdef bint eof_asked
+    # Error of a receive that has ended, not delivered yet; not below 0: there is none.
+    cdef int pending_end
+    cdef object empty_waiter
+
+    cdef bint may_write(self, data) except -1
+    cdef int write_memory(self, bytes owner, const char *data,
+                          Py_ssize_t size) except -1
+    cdef int write_after_held(self, bytes owner, const char *data,
+                              Py_ssize_t size) except -1
+    cdef int keep(self, bytes owner, const char *data, Py_ssize_t size,
+                  Py_ssize_t sent) except -1
+    cdef int add_to_backlog(self, bytes owner, const char *data, Py_ssize_t size,
+                            Py_ssize_t sent) except -1
+    cdef int hold_back(self, bytes owner, const char *data, Py_ssize_t size) except -1
+    cdef Py_ssize_t send_now(self, const char *data, Py_ssize_t size) except -2
+    cdef int send_backlog(self) except -1
+    cdef int backlog_sent(self) except -1
+    cdef int send_failed(self, exc) except -1
+    cdef object send_error(self, Py_ssize_t res)
+    cdef int end_writing(self) except -1
