@@ -294,6 +294,13 @@ static inline bool uring_pop(struct io_uring *ring, struct io_uring_cqe *out)
 	return true;
 }
 
+/* Copy the completion `place` slots behind the next one, and leave it in the queue. */
+static inline void uring_peek(const struct io_uring *ring, unsigned place,
+			      struct io_uring_cqe *out)
+{
+	*out = ring->cq.cqes[(*ring->cq.khead + place) & ring->cq.ring_mask];
+}
+
 /* Is the last completion of this request among those that wait to be popped? */
 static inline bool uring_has_ended(const struct io_uring *ring, uint64_t user_data)
 {

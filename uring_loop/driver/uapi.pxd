@@ -24,6 +24,7 @@ cdef extern from "uring.h" nogil:
         IO_URING_OP_SUPPORTED
         IOSQE_BUFFER_SELECT
         IOSQE_CQE_SKIP_SUCCESS
+        IORING_CQE_F_BUFFER
         IORING_CQE_F_MORE
         IORING_CQE_BUFFER_SHIFT
 
@@ -108,6 +109,7 @@ cdef extern from "uring.h" nogil:
         io_uring *ring, unsigned wait_nr, __kernel_timespec *ts)
     bint uring_need_wait(const io_uring *ring)
     bint uring_pop(io_uring *ring, io_uring_cqe *out)
+    void uring_peek(const io_uring *ring, unsigned place, io_uring_cqe *out)
     bint uring_has_ended(const io_uring *ring, uint64_t user_data)
 
     void io_uring_prep_nop(io_uring_sqe *sqe)

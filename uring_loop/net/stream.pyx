@@ -32,7 +32,7 @@ import socket
 from asyncio import constants, protocols, selector_events
 
 from uring_loop._compat import join_lines, writable_types
-from uring_loop.driver.buffer_pool cimport BufferPool
+from uring_loop.driver.buffer_pool cimport STREAM_GROUP, BufferPool
 from uring_loop.driver.capi cimport (
     PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit,
     PyObject_CallMethodOneArg)
@@ -79,6 +79,10 @@ cdef class ReceiveOperation(Operation):
         sqe.flags |= IOSQE_BUFFER_SELECT
         sqe.buf_group = self.stream.loop.pool.group
         return 0
+
+    cdef int buffer_group(self) noexcept:
+        # A constant: cannot raise.
+        return STREAM_GROUP
 
     cdef int complete(self, int res, unsigned flags) except -1:
         if flags & IORING_CQE_F_MORE:

@@ -1,4 +1,5 @@
 from uring_loop.driver.buffer_pool cimport BufferPool
+from uring_loop.driver.handover cimport Handover
 from uring_loop.driver.ring cimport Operation, Ring
 from uring_loop.scheduler.busy_poll cimport AdaptivePoll
 from uring_loop.scheduler.handles cimport Handle, HandleOwner, TimerHandle
@@ -22,7 +23,10 @@ cdef class LoopCore(HandleOwner):
     cdef BufferPool pool
     cdef BufferPool message_pool
     cdef dict ring_options
-    cdef tuple retired
+    # Completions of a ring that the loop has left, not handed out yet.
+    cdef Handover inherited
+    # (when, ring, pools) that the loop has left, which the kernel may still touch.
+    cdef list retired
     cdef WakeOperation wake
     cdef char *bulk_buffer
     cdef object shared_view
@@ -83,6 +87,7 @@ cdef class LoopCore(HandleOwner):
     cdef int flush_ring(self) except -1
     cdef int bind_to_thread(self) except -1
     cdef int move_ring(self) except -1
+    cdef int hand_out_inherited(self) except -1
     cdef bint open_pool(self) except -1
     cdef bint open_message_pool(self) except -1
     cdef int pool_failed(self, exc) except -1

@@ -28,10 +28,12 @@ from asyncio import base_events, format_helpers
 from heapq import heapify
 
 from uring_loop._compat import ThreadSafeHandle
-from uring_loop.driver.buffer_pool cimport BufferPool
+from uring_loop.driver.buffer_pool cimport (
+    BufferPool, make_message_pool, make_stream_pool)
 from uring_loop.driver.capi cimport (
     PyContext_CopyCurrent, PyErr_CheckSignals, PyObject_CallNoArgs,
     PyObject_CallOneArg, PyObject_GenericSetAttr)
+from uring_loop.driver.handover cimport Handover
 from uring_loop.driver.libc cimport write
 from uring_loop.driver.ring cimport Operation, Ring
 from uring_loop.driver.uapi cimport ECANCELED, io_uring_cq_ready
@@ -52,6 +54,9 @@ cdef Py_ssize_t FEW_TIMERS = base_events._MIN_SCHEDULED_TIMER_HANDLES
 cdef double CANCELLED_FRACTION = base_events._MIN_CANCELLED_TIMER_HANDLES_FRACTION
 cdef double LONGEST_SLEEP = base_events.MAXIMUM_SELECT_TIMEOUT
 
+# How long the memory of a ring that the loop has left is kept: the kernel takes the
+# ring apart some 20 ms later, and may write to its buffers until then.
+cdef int64_t RETIRED_NS = 1_000_000_000
 # As many completions as there are.
 cdef unsigned ALL = 0xFFFFFFFF
 
@@ -60,14 +65,6 @@ cdef inline double monotonic() noexcept nogil:
     # Arithmetic: cannot fail. The same division as in CPython, so that the numbers are
     # those of time.monotonic().
     return <double>now_ns() / 1e9
-
-
-cdef enum:
-    # Room for 64 KiB, a header and an address. A multiple of the cache's line that is
-    # none of a page, or all would meet in the same few lines.
-    MESSAGE_BYTES = 65536 + 128
-    MESSAGES_COUNT = 32
-    MESSAGES_MOST = 256
 
 
 cdef class Watcher(Operation):
@@ -95,6 +92,7 @@ cdef class LoopCore(HandleOwner):
         self._ready = collections.deque()
         self.due = collections.deque()
         self.timers = []
+        self.retired = []
         self.poll = AdaptivePoll()
         self.host_fd = -1
         self.detect_overrides()
@@ -537,11 +535,7 @@ cdef class LoopCore(HandleOwner):
             except (SystemExit, KeyboardInterrupt):
                 raise
             except BaseException as exc:
-                self.ring.check_usable()
-                self.call_exception_handler({
-                    "message": "Exception in the completion of an operation",
-                    "exception": exc,
-                })
+                self.completion_failed(exc)
 
     cdef int reap_slowly(self, Py_ssize_t limit) except -1:
         cdef Py_ssize_t left = self.ring.completions_count
@@ -593,6 +587,8 @@ cdef class LoopCore(HandleOwner):
         elif not ring.is_mine():
             ring.check_usable()
             self.move_ring()
+        if self.inherited is not None:
+            self.hand_out_inherited()
         if not self.wake.in_flight:
             self.ring.prepare(self.wake)
         return 0
@@ -600,40 +596,64 @@ cdef class LoopCore(HandleOwner):
     cdef int move_ring(self) except -1:
         """Another thread runs the loop now: prepare everything on a ring of its own.
 
-        A ring obeys one thread for ever. Nothing is lost: what was received is
-        reaped first, what was not stays in its socket.
+        An error leaves the loop on the old ring. No callback runs in here: see
+        driver/handover.pyx.
         """
         cdef Ring old = self.ring
-        cdef Operation op
         cdef Ring new = Ring(**self.ring_options)
-        pool = None if self.pool is None else self.pool.again(new)
-        message_pool = None
-        if self.message_pool is not None:
-            message_pool = self.message_pool.again(new)
-        # First, so that what completions prepare goes to the new ring.
-        self.ring = new
-        old.reap(ALL)
-        operations = old.abandon()
+        cdef BufferPool pool = None
+        cdef BufferPool message_pool = None
+        cdef Handover inherited = Handover()
+        cdef int64_t now = now_ns()
+        try:
+            retired = [kept for kept in self.retired if now - kept[0] < RETIRED_NS]
+            retired.append((now, old, self.pool, self.message_pool))
+            if self.pool is not None:
+                pool = self.pool.again(new)
+            if self.message_pool is not None:
+                message_pool = self.message_pool.again(new)
+            inherited.read(old, self.inherited)
+            if pool is not None:
+                inherited.fill(pool, self.pool)
+            if message_pool is not None:
+                inherited.fill(message_pool, self.message_pool)
+            operations = old.abandon()
+        except BaseException:
+            new.abandon()
+            raise
+        self.ring, self.pool, self.message_pool = new, pool, message_pool
+        self.inherited, self.retired = inherited, retired
         new.continue_counts(old)
-        # Kept until the next move: the kernel takes the old ring apart a little later.
-        self.retired = (old, self.pool, self.message_pool)
-        self.pool = pool
-        self.message_pool = message_pool
-        for op in reversed(operations):
-            if not op.abandoned():
-                continue
-            if op.cancel_requested:
-                op.complete(-ECANCELED, 0)
-            else:
-                self.ring.prepare(op)
-                op.moved()
+        return inherited.move(operations, new)
+
+    cdef int hand_out_inherited(self) except -1:
+        """Let operations hear what the ring that the loop has left had completed."""
+        while self.inherited is not None:
+            try:
+                if not self.inherited.hand_out_one(self.ring):
+                    self.inherited = None
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as exc:
+                self.completion_failed(exc)
+            finally:
+                if self.held_writer is not None:
+                    self.held_writer.flush_held()
         return 0
+
+    def completion_failed(self, exc):
+        """Report what an operation could not deal with; a useless ring is fatal."""
+        self.ring.check_usable()
+        self.call_exception_handler({
+            "message": "Exception in the completion of an operation",
+            "exception": exc,
+        })
 
     cdef bint open_pool(self) except -1:
         """Have the pool that multishot receives need; False if there can be none."""
         if self.pool is None and self.multishot:
             try:
-                self.pool = BufferPool(self.ring)
+                self.pool = make_stream_pool(self.ring)
             except OSError as exc:
                 self.pool_failed(exc)
         return self.pool is not None
@@ -642,8 +662,7 @@ cdef class LoopCore(HandleOwner):
         """The same for datagrams, which must fit into one buffer."""
         if self.message_pool is None and self.multishot:
             try:
-                self.message_pool = BufferPool(
-                    self.ring, MESSAGES_COUNT, MESSAGE_BYTES, MESSAGES_MOST, group=1)
+                self.message_pool = make_message_pool(self.ring)
             except OSError as exc:
                 self.pool_failed(exc)
         return self.message_pool is not None
@@ -671,7 +690,11 @@ cdef class LoopCore(HandleOwner):
     def close_ring(self):
         """End what is in flight, then the ring; every operation hears its end."""
         cdef Operation op
-        left = self.ring.close()
+        try:
+            if not self.ring.is_forked():
+                self.hand_out_inherited()
+        finally:
+            left = self.ring.close()
         for op in left:
             if op.abandoned():
                 op.complete(-ECANCELED, 0)
