@@ -10,6 +10,8 @@ from libc.stdint cimport int64_t
 
 cdef class Watcher(Operation):
     cdef int look(self) except -1
+    cdef int select(self) except -1
+    cdef bint is_replaced(self, selector) except -1
 
 
 cdef class Writer:
@@ -53,6 +55,7 @@ cdef class LoopCore(HandleOwner):
     # What a foreign main loop watches while it runs this one, else -1: guest_core.pyx.
     cdef int host_fd
     cdef bint has_time_override
+    cdef bint has_select_override
     cdef object debug_as_given
     cdef unsigned long step_number
 
@@ -74,6 +77,7 @@ cdef class LoopCore(HandleOwner):
     cdef int wait_on_selector(self) except -1
     cdef int detect_overrides(self) except -1
     cdef double now(self) except? -1
+    cdef double timeout(self) except? -2
     cdef int64_t timeout_ns(self) except -2
     cdef int sweep_timers(self) except -1
     cdef int collect_due(self) except -1

@@ -38,8 +38,10 @@ from uring_loop.driver.libc cimport write
 from uring_loop.driver.ring cimport Operation, Ring
 from uring_loop.driver.uapi cimport ECANCELED, io_uring_cq_ready
 from uring_loop.scheduler.busy_poll cimport AdaptivePoll, now_ns
+from uring_loop.scheduler.clock cimport clock_time, clock_value
 from uring_loop.scheduler.handles cimport (
     Handle, HandleOwner, TimerHandle, run_handle)
+from uring_loop.scheduler.statistics import Statistics
 from uring_loop.scheduler.timer_heap cimport (
     is_cancelled, pop_timer, push_timer, when_at, without_cancelled)
 from uring_loop.scheduler.wakeup cimport WakeOperation
@@ -54,6 +56,8 @@ cdef Py_ssize_t FEW_TIMERS = base_events._MIN_SCHEDULED_TIMER_HANDLES
 cdef double CANCELLED_FRACTION = base_events._MIN_CANCELLED_TIMER_HANDLES_FRACTION
 cdef double LONGEST_SLEEP = base_events.MAXIMUM_SELECT_TIMEOUT
 
+# What may be replaced while the loop runs: see detect_overrides().
+cdef frozenset OVERRIDES = frozenset({"time", "_timer_handle_cancelled", "_selector"})
 # How long the memory of a ring that the loop has left is kept: the kernel takes the
 # ring apart some 20 ms later, and may write to its buffers until then.
 cdef int64_t RETIRED_NS = 1_000_000_000
@@ -61,17 +65,18 @@ cdef int64_t RETIRED_NS = 1_000_000_000
 cdef unsigned ALL = 0xFFFFFFFF
 
 
-cdef inline double monotonic() noexcept nogil:
-    # Arithmetic: cannot fail. The same division as in CPython, so that the numbers are
-    # those of time.monotonic().
-    return <double>now_ns() / 1e9
-
-
 cdef class Watcher(Operation):
-    """Who looks for descriptors that are ready, when its operation says that some are.
-    """
+    """Runs the callbacks of ready descriptors; its operation says that some are."""
 
     cdef int look(self) except -1:
+        raise NotImplementedError
+
+    cdef int select(self) except -1:
+        """Wait by the select() that a tool has put into the selector's place."""
+        raise NotImplementedError
+
+    cdef bint is_replaced(self, selector) except -1:
+        """Has a tool replaced this selector, or its select()?"""
         raise NotImplementedError
 
 
@@ -132,7 +137,7 @@ cdef class LoopCore(HandleOwner):
     # ---- scheduling
 
     def time(self):
-        return monotonic()
+        return clock_value()
 
     def get_debug(self):
         return self.debug_as_given
@@ -212,7 +217,7 @@ cdef class LoopCore(HandleOwner):
     def call_later(self, delay, callback, *args, context=None):
         if delay is None:
             raise TypeError("delay must not be None")
-        # While the loop runs it knows whose clock it is: see detect_overrides().
+        # While the loop runs it knows its overrides: see detect_overrides().
         cdef double now = self.time() if self._thread_id is None else self.now()
         return self.add_timer(now + delay, callback, args, context)
 
@@ -344,6 +349,8 @@ cdef class LoopCore(HandleOwner):
 
     cdef int wait_on_ring(self) except -1:
         cdef int64_t timeout
+        if self.has_select_override:
+            return self.watcher.select()
         if not (self.ready or self._stopping or self.watches_due):
             # From here on other threads wake us: what they add after the look at the
             # queue is not missed.
@@ -400,21 +407,25 @@ cdef class LoopCore(HandleOwner):
         return 0
 
     cdef int detect_overrides(self) except -1:
-        """A subclass or a test may bring another clock, or hear of cancelled timers."""
+        """A subclass or a test may bring another clock, hear of cancelled timers, or
+        wait in the selector's place."""
         self.has_time_override = getattr(self.time, "__func__", None) is not OWN_TIME
         self.has_cancel_override = getattr(
             self._timer_handle_cancelled, "__func__", None) is not OWN_CANCELLED
+        if self.watcher is not None:
+            self.has_select_override = self.watcher.is_replaced(
+                getattr(self, "_selector", None))
         return 0
 
     def __setattr__(self, name, value):
         PyObject_GenericSetAttr(
             <PyObject *>self, <PyObject *>name, <PyObject *>value)
-        if name in ("time", "_timer_handle_cancelled"):
+        if name in OVERRIDES:
             self.detect_overrides()
 
     def __delattr__(self, name):
         PyObject_GenericSetAttr(<PyObject *>self, <PyObject *>name, NULL)
-        if name in ("time", "_timer_handle_cancelled"):
+        if name in OVERRIDES:
             self.detect_overrides()
 
     def set_poll(self, *, max_ns=0, grow=0, shrink=0):
@@ -436,7 +447,6 @@ cdef class LoopCore(HandleOwner):
 
     def statistics(self):
         """A `Statistics`: what the loop has done so far, and how things stand now."""
-        from uring_loop.scheduler.statistics import Statistics
         cdef Ring ring = self.ring
         cdef BufferPool pool = self.pool
         return Statistics(
@@ -455,18 +465,19 @@ cdef class LoopCore(HandleOwner):
         )
 
     cdef double now(self) except? -1:
-        return self.time() if self.has_time_override else monotonic()
+        return self.time() if self.has_time_override else clock_time()
+
+    cdef double timeout(self) except? -2:
+        """Seconds until the next timer, from 0 on; -1: there is none."""
+        if not self.timers:
+            return -1
+        return min(max(0.0, when_at(self.timers, 0) - self.now()), LONGEST_SLEEP)
 
     cdef int64_t timeout_ns(self) except -2:
         """How long to sleep: -1 without limit, 0 not at all. Rounded up, so that
         no timer is found not yet due."""
-        cdef double seconds
-        if not self.timers:
-            return -1
-        seconds = when_at(self.timers, 0) - self.now()
-        if seconds <= 0:
-            return 0
-        return <int64_t>ceil(min(seconds, LONGEST_SLEEP) * 1e9)
+        cdef double seconds = self.timeout()
+        return -1 if seconds < 0 else <int64_t>ceil(seconds * 1e9)
 
     cdef int sweep_timers(self) except -1:
         """Drop cancelled timers: all when they are many, else those in front."""
@@ -506,12 +517,12 @@ cdef class LoopCore(HandleOwner):
 
     cdef int run_slowly(self, handle) except -1:
         """As asyncio in debug mode: say who took long."""
-        cdef double start = monotonic()
+        cdef double start = self.now()
         cdef double seconds
         self._current_handle = handle
         try:
             handle._run()
-            seconds = monotonic() - start
+            seconds = self.now() - start
             if self.debug and seconds >= self.slow_callback_duration:
                 base_events.logger.warning(
                     "Executing %s took %.3f seconds",
@@ -545,9 +556,9 @@ cdef class LoopCore(HandleOwner):
         left = min(left, limit)
         while left > 0:
             left -= 1
-            start = monotonic()
+            start = self.now()
             who = self.ring.reap_one()
-            seconds = monotonic() - start
+            seconds = self.now() - start
             if seconds >= self.slow_callback_duration:
                 base_events.logger.warning(
                     "Executing %r took %.3f seconds", who, seconds)

@@ -20,6 +20,7 @@ cdef class WatchSet(Watcher):
     cdef epoll_event *reported
     cdef Py_ssize_t room
 
+    cdef int sleep(self, timeout) except -1
     cdef Handle add(self, fileobj, bint writing, callback, tuple args)
     cdef bint remove(self, fileobj, bint writing) except -1
     cdef int number(self, fileobj) except -1
