@@ -1,43 +1,100 @@
 """Builds the compiled modules; everything else stands in pyproject.toml."""
 
 import glob
+import os
 import sys
 
 if not sys.platform.startswith("linux"):
     sys.exit("uring_loop needs Linux: io_uring exists nowhere else.")
 
-from Cython.Build import cythonize  # noqa: E402 (the sentence above comes first)
+from concurrent.futures import ThreadPoolExecutor  # noqa: E402 (after the check above)
+
+from Cython.Build import cythonize  # noqa: E402
 from setuptools import Extension, setup  # noqa: E402
+from setuptools.command.build_ext import build_ext  # noqa: E402
+
+HEADERS = glob.glob("include/*.h")
 
 
 def module_name(source):
     return source.removesuffix(".pyx").replace("/", ".")
 
 
-extensions = [
-    Extension(
-        module_name(source),
-        [source],
-        include_dirs=["include"],
-        depends=glob.glob("include/*.h"),
-        define_macros=[("_GNU_SOURCE", None)],
-        # Stated, since CFLAGS of the environment may replace Python's own.
-        extra_compile_args=["-O2"],
-    )
-    for source in sorted(glob.glob("uring_loop/*/*.pyx"))
-]
-
-setup(
-    ext_modules=cythonize(
-        extensions,
+def generated_sources():
+    """The C files of all compiled modules, made or brought up to date by Cython."""
+    modules = [
+        Extension(module_name(source), [source])
+        for source in sorted(glob.glob("uring_loop/*/*.pyx"))
+    ]
+    modules = cythonize(
+        modules,
         compiler_directives={
             "language_level": 3,
             "boundscheck": False,
             "wraparound": False,
             "initializedcheck": False,
             "embedsignature": True,
+            # None of the classes can be pickled: no methods that say so.
+            "auto_pickle": False,
         },
-    ),
-    # As many C compilers at a time as there are processors.
-    options={"build_ext": {"parallel": True}},
+    )
+    return [source for module in modules for source in module.sources]
+
+
+def flags():
+    """(for the compiler, for the linker). Debug information only for who asks for it:
+    it is most of the file."""
+    # Stated, since CFLAGS of the environment may replace Python's own.
+    compiling, linking = ["-O2", "-fvisibility=hidden"], []
+    if "-g" not in os.environ.get("CFLAGS", "").split():
+        compiling.append("-g0")
+        linking.append("-Wl,--strip-all")
+    return compiling, linking
+
+
+class BuildTogether(build_ext):
+    """Compiles the C files of an extension at the same time, and only the changed."""
+
+    def build_extensions(self):
+        compile_all = self.compiler.compile
+
+        def compile_each(sources, **options):
+            def compile_one(source):
+                found = self.compiler.object_filenames(
+                    [source], output_dir=options["output_dir"])
+                if self.force or is_older(found[0], [source, *options["depends"]]):
+                    return compile_all([source], **options)
+                return found
+
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                return [one for objects in pool.map(compile_one, sources)
+                        for one in objects]
+
+        self.compiler.compile = compile_each
+        super().build_extensions()
+
+
+def is_older(target, sources):
+    """Is a file missing, or older than one of those that it is made of?"""
+    if not os.path.exists(target):
+        return True
+    made = os.path.getmtime(target)
+    return any(os.path.getmtime(source) > made for source in sources)
+
+
+compiling, linking = flags()
+setup(
+    # One file for all modules: see uring_loop/native.py, which loads them.
+    ext_modules=[
+        Extension(
+            "uring_loop._native",
+            generated_sources(),
+            include_dirs=["include"],
+            depends=[*HEADERS, "setup.py"],
+            define_macros=[("_GNU_SOURCE", None)],
+            extra_compile_args=compiling,
+            extra_link_args=linking,
+        )
+    ],
+    cmdclass={"build_ext": BuildTogether},
 )

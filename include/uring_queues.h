@@ -113,6 +113,13 @@ static inline bool uring_pop(struct io_uring *ring, struct io_uring_cqe *out)
 	return true;
 }
 
+/* Copy the completion `place` slots behind the next one, and leave it in the queue. */
+static inline void uring_peek(const struct io_uring *ring, unsigned place,
+			      struct io_uring_cqe *out)
+{
+	*out = ring->cq.cqes[(*ring->cq.khead + place) & ring->cq.ring_mask];
+}
+
 /* The last completion of this request, if it waits to be popped; else NULL. */
 static inline const struct io_uring_cqe *uring_last_cqe(const struct io_uring *ring,
 							uint64_t user_data)

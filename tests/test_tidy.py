@@ -12,13 +12,13 @@ PACKAGE = ROOT / "uring_loop"
 # Folders are floors, modules at the top are floors of their own: a module imports from
 # its own floor and from those below, never from one above.
 FLOORS = (
-    ("_version", "_compat", "lazy"),
+    ("_version", "_compat"),
     ("driver",),
     ("scheduler",),
     ("net", "process", "files", "guest"),
     ("loop",),
     ("running", "policy", "threads"),
-    ("__init__", "__main__", "fs", "glib", "hosts"),
+    ("__init__", "__main__", "glib", "hosts"),
 )
 FLOOR_OF = {name: level for level, names in enumerate(FLOORS) for name in names}
 # The guest's hosts are chosen by users, beside a Loop that they have made.

@@ -1,7 +1,7 @@
 """class Loop: the compiled core in front, asyncio's own Unix loop behind it.
 
-What a loop can do without is imported where it is first needed: a program without pipes
-or datagrams does not wait for theirs when it starts.
+Everything is imported with this module: an import fails after chroot(), without a free
+descriptor, and while the package is being upgraded.
 """
 
 import asyncio
@@ -13,8 +13,17 @@ from asyncio import constants
 from uring_loop import _compat
 from uring_loop.driver import backend as backends
 from uring_loop.driver.options import check_options
-from uring_loop.lazy import Later
+from uring_loop.guest.guest import Guest
+from uring_loop.net import connect, resolver, sock_calls
+from uring_loop.net.datagram import DatagramTransport
+from uring_loop.net.listener import Listener
+from uring_loop.net.overridden_sockets import (
+    OverriddenSocketTransport, overrides_io)
+from uring_loop.net.stream import StreamTransport
+from uring_loop.net.tls import SSLProtocol
 from uring_loop.net.user_sockets import UserSocket, is_users
+from uring_loop.process import subprocesses
+from uring_loop.process.pipes import ReadPipeTransport, WritePipeTransport
 from uring_loop.scheduler import watches
 from uring_loop.scheduler.loop_core import LoopCore
 
@@ -137,7 +146,6 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
 
     def guest(self, **options):
         """A Guest: lets a foreign main loop run this one. Options are Guest's."""
-        from uring_loop.guest.guest import Guest
         return Guest(self, **options)
 
     def close(self):
@@ -156,21 +164,21 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
 
     # ---- without a thread where nobody need be asked
 
-    getaddrinfo = Later("net.resolver")
-    getnameinfo = Later("net.resolver")
+    getaddrinfo = resolver.getaddrinfo
+    getnameinfo = resolver.getnameinfo
 
     # ---- a user's own sockets, on the ring
 
-    sock_recv = Later("net.sock_calls")
-    sock_recv_into = Later("net.sock_calls")
-    sock_recvfrom = Later("net.sock_calls")
-    sock_recvfrom_into = Later("net.sock_calls")
-    sock_sendall = Later("net.sock_calls")
-    sock_sendto = Later("net.sock_calls")
-    sock_connect = Later("net.connect")
-    sock_accept = Later("net.sock_calls")
-    create_connection = Later("net.connect")
-    _sock_sendfile_native = Later("net.sock_calls")
+    sock_recv = sock_calls.sock_recv
+    sock_recv_into = sock_calls.sock_recv_into
+    sock_recvfrom = sock_calls.sock_recvfrom
+    sock_recvfrom_into = sock_calls.sock_recvfrom_into
+    sock_sendall = sock_calls.sock_sendall
+    sock_sendto = sock_calls.sock_sendto
+    sock_connect = connect.sock_connect
+    sock_accept = sock_calls.sock_accept
+    create_connection = connect.create_connection
+    _sock_sendfile_native = sock_calls._sock_sendfile_native
 
     # ---- connections over a user's own sockets
 
@@ -197,9 +205,6 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
 
     def _make_socket_transport(self, sock, protocol, waiter=None, *, extra=None,
                                server=None):
-        from uring_loop.net.stream import StreamTransport
-        from uring_loop.net.overridden_sockets import (
-            OverriddenSocketTransport, overrides_io)
         if sock.fileno() in self._transports.data:
             _compat.refuse_second_transport(self, sock)
         if overrides_io(sock):
@@ -210,8 +215,6 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
 
     def _make_datagram_transport(self, sock, protocol, address=None, waiter=None,
                                  extra=None):
-        from uring_loop.net.datagram import DatagramTransport
-        from uring_loop.net.overridden_sockets import overrides_io
         if overrides_io(sock):
             return super()._make_datagram_transport(
                 sock, protocol, address, waiter, extra)
@@ -224,7 +227,6 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
             ssl_handshake_timeout=constants.SSL_HANDSHAKE_TIMEOUT,
             ssl_shutdown_timeout=constants.SSL_SHUTDOWN_TIMEOUT):
         """The stdlib's, but for what stands above and below."""
-        from uring_loop.net.tls import SSLProtocol
         ssl_protocol = SSLProtocol(
             self, protocol, sslcontext, waiter, server_side, server_hostname,
             ssl_handshake_timeout=ssl_handshake_timeout,
@@ -233,15 +235,12 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         return ssl_protocol._app_transport
 
     def _make_read_pipe_transport(self, pipe, protocol, waiter=None, extra=None):
-        from uring_loop.process.pipes import ReadPipeTransport
         return ReadPipeTransport(self, pipe, protocol, waiter, extra)
 
     def _make_write_pipe_transport(self, pipe, protocol, waiter=None, extra=None):
-        from uring_loop.process.pipes import WritePipeTransport
         return WritePipeTransport(self, pipe, protocol, waiter, extra)
 
     async def _make_subprocess_transport(self, *args, **kwargs):
-        from uring_loop.process import subprocesses
         if subprocesses.are_ours_to_watch():
             return await subprocesses.start(self, *args, **kwargs)
         return await super()._make_subprocess_transport(*args, **kwargs)
@@ -254,7 +253,6 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
             sslcontext=sslcontext, backlog=backlog,
             ssl_handshake_timeout=ssl_handshake_timeout,
             ssl_shutdown_timeout=ssl_shutdown_timeout)
-        from uring_loop.net.listener import Listener
         listener = Listener(self, sock, protocol_factory, server, serving)
         self._listeners[sock] = listener
         listener.start()

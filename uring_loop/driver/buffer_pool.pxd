@@ -13,8 +13,18 @@ cdef class BufferPool:
     cdef readonly unsigned count
     cdef readonly unsigned most
 
-    cpdef BufferPool again(self, Ring ring)
+    cdef BufferPool again(self, Ring ring)
+    cdef int take_over(self, BufferPool old, dict held) except -1
     cpdef bint grow(self)
     cpdef bytes take(self, unsigned flags, Py_ssize_t size)
     cdef char *borrow(self, unsigned flags) noexcept
     cdef void give_back(self, unsigned flags) noexcept
+
+
+cdef enum:
+    # Groups of provided buffers: one for each pool of a ring.
+    STREAM_GROUP = 0
+    MESSAGE_GROUP = 1
+
+cdef BufferPool make_stream_pool(Ring ring)
+cdef BufferPool make_message_pool(Ring ring)

@@ -3,7 +3,7 @@
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint64_t, uintptr_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 from posix.mman cimport (
     MADV_DONTFORK, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE,
     madvise, mmap, munmap)
@@ -13,6 +13,24 @@ from uring_loop.driver.ring cimport Ring, fork_mark_now, os_error
 from uring_loop.driver.uapi cimport (
     IORING_CQE_BUFFER_SHIFT, io_uring_buf, io_uring_buf_reg, io_uring_buf_ring_add,
     io_uring_buf_ring_advance, io_uring_buf_ring_mask, io_uring_register_buf_ring)
+
+
+cdef enum:
+    # Room for 64 KiB, a header and an address. A multiple of the cache's line that is
+    # none of a page, or all would meet in the same few lines.
+    MESSAGE_BYTES = 65536 + 128
+    MESSAGES_COUNT = 32
+    MESSAGES_MOST = 256
+
+
+cdef BufferPool make_stream_pool(Ring ring):
+    """What streams receive into."""
+    return BufferPool(ring, group=STREAM_GROUP)
+
+
+cdef BufferPool make_message_pool(Ring ring):
+    """What datagrams are received into: each must fit into one buffer."""
+    return BufferPool(ring, MESSAGES_COUNT, MESSAGE_BYTES, MESSAGES_MOST, MESSAGE_GROUP)
 
 
 @cython.final
@@ -56,9 +74,34 @@ cdef class BufferPool:
             self.count += 1
         io_uring_buf_ring_advance(self.entries, count)
 
-    cpdef BufferPool again(self, Ring ring):
-        """One of the same shape for another ring."""
-        return BufferPool(ring, self.count, self.buffer_bytes, self.most, self.group)
+    cdef BufferPool again(self, Ring ring):
+        """A pool of the same shape for another ring, without buffers yet."""
+        return BufferPool(ring, 0, self.buffer_bytes, self.most, self.group)
+
+    cdef int take_over(self, BufferPool old, dict held) except -1:
+        """Provide as many buffers as the old pool of the same shape had.
+
+        `held` maps the numbers of buffers whose completions have not been reaped to
+        the bytes in each. These are copied under the same number, and provided when
+        the completion's owner gives them back.
+        """
+        cdef unsigned i
+        cdef int provided = 0
+        cdef char *buffer
+        for i in range(old.count):
+            buffer = self.memory + <size_t>i * self.buffer_bytes
+            size = held.get(i)
+            if size is None:
+                io_uring_buf_ring_add(
+                    self.entries, buffer, self.buffer_bytes, <unsigned short>i,
+                    self.mask, provided)
+                provided += 1
+            else:
+                memcpy(buffer, old.memory + <size_t>i * self.buffer_bytes,
+                       <size_t>size)
+        self.count = old.count
+        io_uring_buf_ring_advance(self.entries, provided)
+        return 0
 
     cpdef bint grow(self):
         """One buffer more; False when there are as many as there may be."""

@@ -15,6 +15,7 @@ cdef extern from "Python.h":
 
     # Called by name: Cython would look at the callee's type each time.
     object PyObject_CallNoArgs(object callback)
+    PyObject *PyDict_GetItemWithError(object d, object key) except? NULL
     object PyObject_CallOneArg(object callback, object argument)
     # Results as pointers: Cython's `try` would save and restore the thread's exception
     # state round each call.

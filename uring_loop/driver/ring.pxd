@@ -17,6 +17,7 @@ cdef class Operation:
     cdef int complete(self, int res, unsigned flags) except -1
     cdef bint abandoned(self) except -1
     cdef int moved(self) except -1
+    cdef int buffer_group(self) noexcept
 
 
 cdef class Ring:
@@ -59,13 +60,15 @@ cdef class Ring:
     cdef int check_usable(self) except -1
     cdef bint is_forked(self) noexcept
     cdef bint is_mine(self) noexcept
-    cdef int adopt(self) except -1
+    cdef int change_owner(self) except -1
     cdef io_uring_sqe *next_entry(self) except NULL
     cdef io_uring_sqe *entry_when_full(self) except NULL
     cdef int unpark(self) except -1
     cdef int make_room(self) except -1
     cdef void link(self, Operation op) noexcept
     cdef void unlink(self, Operation op) noexcept
+    cdef void adopt(self, Operation op) noexcept
+    cdef int prepare_adopted(self, Operation op) except -1
 
     cpdef int enable(self) except -1
     cpdef int prepare(self, Operation op) except -1

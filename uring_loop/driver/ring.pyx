@@ -127,6 +127,11 @@ cdef class Operation:
         """Hear that it has been prepared on another ring, and the old one is closed."""
         return 0
 
+    cdef int buffer_group(self) noexcept:
+        """The group of the pool that its completions' buffers come from; -1: none."""
+        # A constant: cannot raise.
+        return -1
+
     def __repr__(self):
         state = "in flight" if self.in_flight else "idle"
         if self.cancel_requested:
@@ -338,6 +343,17 @@ cdef class Ring:
         op.in_flight = False
         self.in_flight_count -= 1
 
+    cdef void adopt(self, Operation op) noexcept:
+        """Enter an operation of an abandoned ring into the ledger, as it was there."""
+        # Assignments only: cannot raise.
+        cdef bint cancel_requested = op.cancel_requested
+        self.link(op)
+        op.cancel_requested = cancel_requested
+
+    cdef int prepare_adopted(self, Operation op) except -1:
+        """Queue an adopted operation; the next enter submits it."""
+        return self.fill(self.next_entry(), op)
+
     def in_flight(self):
         """What the kernel has not answered for good, newest first."""
         operations = []
@@ -369,7 +385,7 @@ cdef class Ring:
         return (self.enabled and not self.closed and not self.is_forked()
                 and self.owner == thread_token())
 
-    cdef int adopt(self) except -1:
+    cdef int change_owner(self) except -1:
         """Let the calling thread use the ring from now on. Only epoll allows it: an
         io_uring instance obeys one thread for ever."""
         self.check_usable()
@@ -645,7 +661,7 @@ cdef class Ring:
         if self.closed:
             return []
         if not self.holds_files and not self.is_forked():
-            self.adopt()
+            self.change_owner()
         if self.is_mine():
             self.drain()
         return self.abandon()

@@ -24,6 +24,7 @@ cdef extern from "uring.h" nogil:
         IO_URING_OP_SUPPORTED
         IOSQE_BUFFER_SELECT
         IOSQE_CQE_SKIP_SUCCESS
+        IORING_CQE_F_BUFFER
         IORING_CQE_F_MORE
         IORING_CQE_BUFFER_SHIFT
 
@@ -113,6 +114,7 @@ cdef extern from "uring.h" nogil:
     bint uring_need_wait(const io_uring *ring)
     bint uring_pop(io_uring *ring, io_uring_cqe *out)
     const io_uring_cqe *uring_last_cqe(const io_uring *ring, uint64_t user_data)
+    void uring_peek(const io_uring *ring, unsigned place, io_uring_cqe *out)
 
     void io_uring_prep_nop(io_uring_sqe *sqe)
     void io_uring_prep_poll_add(io_uring_sqe *sqe, int fd, unsigned poll_mask)

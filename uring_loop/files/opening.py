@@ -6,7 +6,6 @@ import locale
 import mmap
 import operator
 import os
-import shutil
 import stat
 import sys
 import warnings
@@ -233,14 +232,15 @@ async def copyfile(source, target, *, progress=None):
     """Copy a file's contents, as shutil.copyfile; the target.
 
     progress: called after each chunk, at most 1 MiB, with (bytes copied, bytes in all,
-    as the source's size was at the start). Raises shutil.SameFileError.
+    as the source's size was at the start). Raises shutil.SameFileError,
+    or its base OSError while shutil has not been imported.
     """
     async with open(source, "rb", buffering=0) as reader:
         found = await reader.stat()
         # Not "w", which would empty it before we know.
         async with open(target, "ab", buffering=0) as writer:
             if os.path.samestat(found, await writer.stat()):
-                raise shutil.SameFileError(
+                raise same_file_error()(
                     f"{source!r} and {target!r} are the same file")
             await writer.truncate(0)
             copied = 0
@@ -250,6 +250,12 @@ async def copyfile(source, target, *, progress=None):
                 if progress is not None:
                     progress(copied, found.st_size)
     return target
+
+
+def same_file_error():
+    """shutil.SameFileError, without an import for those who cannot name it."""
+    shutil = sys.modules.get("shutil")
+    return OSError if shutil is None else shutil.SameFileError
 
 
 async def write_all(writer, data):

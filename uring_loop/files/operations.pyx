@@ -195,8 +195,12 @@ cdef class FileOperation(Operation):
     cdef bint abandoned(self) except -1:
         """Its memory is the kernel's for ever: nobody will say when it let go."""
         if self.repeatable and not self.cancel_requested and not self.loop._closed:
-            self.replace_memory()
-            return True
+            try:
+                self.replace_memory()
+                return True
+            except MemoryError:
+                # It ends as one that cannot be repeated.
+                pass
         Py_INCREF(self)
         self.error = CancelledError() if self.cancelled else RuntimeError(
             f"the loop moved to another thread with {self!r}: "

@@ -22,7 +22,7 @@ import socket
 from asyncio import constants, selector_events
 
 from uring_loop._compat import DATAGRAM_HEADER_BYTES, SENDS_EMPTY_DATAGRAMS
-from uring_loop.driver.buffer_pool cimport BufferPool
+from uring_loop.driver.buffer_pool cimport MESSAGE_GROUP, BufferPool
 from uring_loop.driver.capi cimport (
     PyBUF_WRITE, PyContext_Enter, PyContext_Exit, PySys_Audit)
 from uring_loop.driver.libc cimport (
@@ -58,6 +58,10 @@ cdef class ReceiveMessages(Operation):
         sqe.flags |= IOSQE_BUFFER_SELECT
         sqe.buf_group = self.transport.loop.message_pool.group
         return 0
+
+    cdef int buffer_group(self) noexcept:
+        # A constant: cannot raise.
+        return MESSAGE_GROUP
 
     cdef int complete(self, int res, unsigned flags) except -1:
         if flags & IORING_CQE_F_MORE:

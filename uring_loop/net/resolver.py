@@ -5,6 +5,7 @@ library answers for a numeric host without asking anybody. Which hosts those are
 knows best: it is asked with AI_NUMERICHOST, and its answer is the one of a lookup.
 """
 
+import encodings.idna  # noqa: F401 (socket and ssl would import it with the first host)
 import socket
 from asyncio import base_events
 

@@ -30,7 +30,7 @@ from libc.string cimport memcpy, memset
 import collections
 from asyncio import constants, protocols, selector_events
 
-from uring_loop.driver.buffer_pool cimport BufferPool
+from uring_loop.driver.buffer_pool cimport STREAM_GROUP, BufferPool
 from uring_loop.driver.capi cimport (
     PyBytes_FromStringAndSize_raw, PyContext_Enter, PyContext_Exit,
     PyObject_CallMethodOneArg)
@@ -77,6 +77,10 @@ cdef class ReceiveOperation(Operation):
         sqe.flags |= IOSQE_BUFFER_SELECT
         sqe.buf_group = self.stream.loop.pool.group
         return 0
+
+    cdef int buffer_group(self) noexcept:
+        # A constant: cannot raise.
+        return STREAM_GROUP
 
     cdef int complete(self, int res, unsigned flags) except -1:
         if flags & IORING_CQE_F_MORE:

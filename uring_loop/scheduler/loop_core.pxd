@@ -1,4 +1,5 @@
 from uring_loop.driver.buffer_pool cimport BufferPool
+from uring_loop.driver.handover cimport Handover
 from uring_loop.driver.ring cimport Operation, Ring
 from uring_loop.scheduler.busy_poll cimport AdaptivePoll
 from uring_loop.scheduler.handles cimport Handle, HandleOwner, TimerHandle
@@ -9,6 +10,8 @@ from libc.stdint cimport int64_t
 
 cdef class Watcher(Operation):
     cdef int look(self) except -1
+    cdef int select(self) except -1
+    cdef bint is_replaced(self, selector) except -1
 
 
 cdef class Writer:
@@ -22,7 +25,10 @@ cdef class LoopCore(HandleOwner):
     cdef BufferPool pool
     cdef BufferPool message_pool
     cdef dict ring_options
-    cdef tuple retired
+    # Completions of a ring that the loop has left, not handed out yet.
+    cdef Handover inherited
+    # (when, ring, pools) that the loop has left, which the kernel may still touch.
+    cdef list retired
     cdef WakeOperation wake
     cdef char *bulk_buffer
     cdef object shared_view
@@ -49,6 +55,7 @@ cdef class LoopCore(HandleOwner):
     # What a foreign main loop watches while it runs this one, else -1: guest_core.pyx.
     cdef int host_fd
     cdef bint has_time_override
+    cdef bint has_select_override
     cdef object debug_as_given
     cdef unsigned long step_number
 
@@ -69,6 +76,7 @@ cdef class LoopCore(HandleOwner):
     cdef int poll_ring(self, int64_t timeout) except -1
     cdef int detect_overrides(self) except -1
     cdef double now(self) except? -1
+    cdef double timeout(self) except? -2
     cdef int64_t timeout_ns(self) except -2
     cdef int sweep_timers(self) except -1
     cdef int collect_due(self) except -1
@@ -82,6 +90,7 @@ cdef class LoopCore(HandleOwner):
     cdef int flush_ring(self) except -1
     cdef int bind_to_thread(self) except -1
     cdef int move_ring(self) except -1
+    cdef int hand_out_inherited(self) except -1
     cdef bint open_pool(self) except -1
     cdef bint open_message_pool(self) except -1
     cdef int pool_failed(self, exc) except -1

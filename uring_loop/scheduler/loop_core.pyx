@@ -28,16 +28,20 @@ from asyncio import base_events, format_helpers
 from heapq import heapify
 
 from uring_loop._compat import ThreadSafeHandle
-from uring_loop.driver.buffer_pool cimport BufferPool
+from uring_loop.driver.buffer_pool cimport (
+    BufferPool, make_message_pool, make_stream_pool)
 from uring_loop.driver.capi cimport (
     PyContext_CopyCurrent, PyErr_CheckSignals, PyObject_CallNoArgs,
     PyObject_CallOneArg, PyObject_GenericSetAttr)
+from uring_loop.driver.handover cimport Handover
 from uring_loop.driver.libc cimport write
 from uring_loop.driver.ring cimport Operation, Ring
 from uring_loop.driver.uapi cimport ECANCELED, io_uring_cq_ready
 from uring_loop.scheduler.busy_poll cimport AdaptivePoll, now_ns
+from uring_loop.scheduler.clock cimport clock_time, clock_value
 from uring_loop.scheduler.handles cimport (
     Handle, HandleOwner, TimerHandle, run_handle)
+from uring_loop.scheduler.statistics import Statistics
 from uring_loop.scheduler.timer_heap cimport (
     is_cancelled, pop_timer, push_timer, when_at, without_cancelled)
 from uring_loop.scheduler.wakeup cimport WakeOperation
@@ -52,29 +56,27 @@ cdef Py_ssize_t FEW_TIMERS = base_events._MIN_SCHEDULED_TIMER_HANDLES
 cdef double CANCELLED_FRACTION = base_events._MIN_CANCELLED_TIMER_HANDLES_FRACTION
 cdef double LONGEST_SLEEP = base_events.MAXIMUM_SELECT_TIMEOUT
 
+# What may be replaced while the loop runs: see detect_overrides().
+cdef frozenset OVERRIDES = frozenset({"time", "_timer_handle_cancelled", "_selector"})
+# How long the memory of a ring that the loop has left is kept: the kernel takes the
+# ring apart some 20 ms later, and may write to its buffers until then.
+cdef int64_t RETIRED_NS = 1_000_000_000
 # As many completions as there are.
 cdef unsigned ALL = 0xFFFFFFFF
 
 
-cdef inline double monotonic() noexcept nogil:
-    # Arithmetic: cannot fail. The same division as in CPython, so that the numbers are
-    # those of time.monotonic().
-    return <double>now_ns() / 1e9
-
-
-cdef enum:
-    # Room for 64 KiB, a header and an address. A multiple of the cache's line that is
-    # none of a page, or all would meet in the same few lines.
-    MESSAGE_BYTES = 65536 + 128
-    MESSAGES_COUNT = 32
-    MESSAGES_MOST = 256
-
-
 cdef class Watcher(Operation):
-    """Who looks for descriptors that are ready, when its operation says that some are.
-    """
+    """Runs the callbacks of ready descriptors; its operation says that some are."""
 
     cdef int look(self) except -1:
+        raise NotImplementedError
+
+    cdef int select(self) except -1:
+        """Wait by the select() that a tool has put into the selector's place."""
+        raise NotImplementedError
+
+    cdef bint is_replaced(self, selector) except -1:
+        """Has a tool replaced this selector, or its select()?"""
         raise NotImplementedError
 
 
@@ -95,6 +97,7 @@ cdef class LoopCore(HandleOwner):
         self._ready = collections.deque()
         self.due = collections.deque()
         self.timers = []
+        self.retired = []
         self.poll = AdaptivePoll()
         self.host_fd = -1
         self.detect_overrides()
@@ -134,7 +137,7 @@ cdef class LoopCore(HandleOwner):
     # ---- scheduling
 
     def time(self):
-        return monotonic()
+        return clock_value()
 
     def get_debug(self):
         return self.debug_as_given
@@ -212,7 +215,7 @@ cdef class LoopCore(HandleOwner):
     def call_later(self, delay, callback, *args, context=None):
         if delay is None:
             raise TypeError("delay must not be None")
-        # While the loop runs it knows whose clock it is: see detect_overrides().
+        # While the loop runs it knows its overrides: see detect_overrides().
         cdef double now = self.time() if self._thread_id is None else self.now()
         return self.add_timer(now + delay, callback, args, context)
 
@@ -337,6 +340,8 @@ cdef class LoopCore(HandleOwner):
 
     cdef int wait_on_ring(self) except -1:
         cdef int64_t timeout
+        if self.has_select_override:
+            return self.watcher.select()
         if not (self.ready or self._stopping or self.watches_due):
             # From here on other threads wake us: what they add after the look at the
             # queue is not missed.
@@ -381,21 +386,25 @@ cdef class LoopCore(HandleOwner):
         return self.poll.adjust(now_ns() - start)
 
     cdef int detect_overrides(self) except -1:
-        """A subclass or a test may bring another clock, or hear of cancelled timers."""
+        """A subclass or a test may bring another clock, hear of cancelled timers, or
+        wait in the selector's place."""
         self.has_time_override = getattr(self.time, "__func__", None) is not OWN_TIME
         self.has_cancel_override = getattr(
             self._timer_handle_cancelled, "__func__", None) is not OWN_CANCELLED
+        if self.watcher is not None:
+            self.has_select_override = self.watcher.is_replaced(
+                getattr(self, "_selector", None))
         return 0
 
     def __setattr__(self, name, value):
         PyObject_GenericSetAttr(
             <PyObject *>self, <PyObject *>name, <PyObject *>value)
-        if name in ("time", "_timer_handle_cancelled"):
+        if name in OVERRIDES:
             self.detect_overrides()
 
     def __delattr__(self, name):
         PyObject_GenericSetAttr(<PyObject *>self, <PyObject *>name, NULL)
-        if name in ("time", "_timer_handle_cancelled"):
+        if name in OVERRIDES:
             self.detect_overrides()
 
     def set_poll(self, *, max_ns=0, grow=0, shrink=0):
@@ -417,7 +426,6 @@ cdef class LoopCore(HandleOwner):
 
     def statistics(self):
         """A `Statistics`: what the loop has done so far, and how things stand now."""
-        from uring_loop.scheduler.statistics import Statistics
         cdef Ring ring = self.ring
         cdef BufferPool pool = self.pool
         return Statistics(
@@ -436,18 +444,19 @@ cdef class LoopCore(HandleOwner):
         )
 
     cdef double now(self) except? -1:
-        return self.time() if self.has_time_override else monotonic()
+        return self.time() if self.has_time_override else clock_time()
+
+    cdef double timeout(self) except? -2:
+        """Seconds until the next timer, from 0 on; -1: there is none."""
+        if not self.timers:
+            return -1
+        return min(max(0.0, when_at(self.timers, 0) - self.now()), LONGEST_SLEEP)
 
     cdef int64_t timeout_ns(self) except -2:
         """How long to sleep: -1 without limit, 0 not at all. Rounded up, so that
         no timer is found not yet due."""
-        cdef double seconds
-        if not self.timers:
-            return -1
-        seconds = when_at(self.timers, 0) - self.now()
-        if seconds <= 0:
-            return 0
-        return <int64_t>ceil(min(seconds, LONGEST_SLEEP) * 1e9)
+        cdef double seconds = self.timeout()
+        return -1 if seconds < 0 else <int64_t>ceil(seconds * 1e9)
 
     cdef int sweep_timers(self) except -1:
         """Drop cancelled timers: all when they are many, else those in front."""
@@ -487,12 +496,12 @@ cdef class LoopCore(HandleOwner):
 
     cdef int run_slowly(self, handle) except -1:
         """As asyncio in debug mode: say who took long."""
-        cdef double start = monotonic()
+        cdef double start = self.now()
         cdef double seconds
         self._current_handle = handle
         try:
             handle._run()
-            seconds = monotonic() - start
+            seconds = self.now() - start
             if self.debug and seconds >= self.slow_callback_duration:
                 base_events.logger.warning(
                     "Executing %s took %.3f seconds",
@@ -516,11 +525,7 @@ cdef class LoopCore(HandleOwner):
             except (SystemExit, KeyboardInterrupt):
                 raise
             except BaseException as exc:
-                self.ring.check_usable()
-                self.call_exception_handler({
-                    "message": "Exception in the completion of an operation",
-                    "exception": exc,
-                })
+                self.completion_failed(exc)
 
     cdef int reap_slowly(self, Py_ssize_t limit) except -1:
         cdef Py_ssize_t left = self.ring.completions_count
@@ -530,9 +535,9 @@ cdef class LoopCore(HandleOwner):
         left = min(left, limit)
         while left > 0:
             left -= 1
-            start = monotonic()
+            start = self.now()
             who = self.ring.reap_one()
-            seconds = monotonic() - start
+            seconds = self.now() - start
             if seconds >= self.slow_callback_duration:
                 base_events.logger.warning(
                     "Executing %r took %.3f seconds", who, seconds)
@@ -575,7 +580,9 @@ cdef class LoopCore(HandleOwner):
             if ring.holds_files:
                 self.move_ring()
             else:
-                ring.adopt()
+                ring.change_owner()
+        if self.inherited is not None:
+            self.hand_out_inherited()
         if not self.wake.in_flight:
             self.ring.prepare(self.wake)
         return 0
@@ -583,40 +590,64 @@ cdef class LoopCore(HandleOwner):
     cdef int move_ring(self) except -1:
         """Another thread runs the loop now: prepare everything on a ring of its own.
 
-        A ring obeys one thread for ever. Nothing is lost: what was received is
-        reaped first, what was not stays in its socket.
+        An error leaves the loop on the old ring. No callback runs in here: see
+        driver/handover.pyx.
         """
         cdef Ring old = self.ring
-        cdef Operation op
         cdef Ring new = Ring(**self.ring_options)
-        pool = None if self.pool is None else self.pool.again(new)
-        message_pool = None
-        if self.message_pool is not None:
-            message_pool = self.message_pool.again(new)
-        # First, so that what completions prepare goes to the new ring.
-        self.ring = new
-        old.reap(ALL)
-        operations = old.abandon()
+        cdef BufferPool pool = None
+        cdef BufferPool message_pool = None
+        cdef Handover inherited = Handover()
+        cdef int64_t now = now_ns()
+        try:
+            retired = [kept for kept in self.retired if now - kept[0] < RETIRED_NS]
+            retired.append((now, old, self.pool, self.message_pool))
+            if self.pool is not None:
+                pool = self.pool.again(new)
+            if self.message_pool is not None:
+                message_pool = self.message_pool.again(new)
+            inherited.read(old, self.inherited)
+            if pool is not None:
+                inherited.fill(pool, self.pool)
+            if message_pool is not None:
+                inherited.fill(message_pool, self.message_pool)
+            operations = old.abandon()
+        except BaseException:
+            new.abandon()
+            raise
+        self.ring, self.pool, self.message_pool = new, pool, message_pool
+        self.inherited, self.retired = inherited, retired
         new.continue_counts(old)
-        # Kept until the next move: the kernel takes the old ring apart a little later.
-        self.retired = (old, self.pool, self.message_pool)
-        self.pool = pool
-        self.message_pool = message_pool
-        for op in reversed(operations):
-            if not op.abandoned():
-                continue
-            if op.cancel_requested:
-                op.complete(-ECANCELED, 0)
-            else:
-                self.ring.prepare(op)
-                op.moved()
+        return inherited.move(operations, new)
+
+    cdef int hand_out_inherited(self) except -1:
+        """Let operations hear what the ring that the loop has left had completed."""
+        while self.inherited is not None:
+            try:
+                if not self.inherited.hand_out_one(self.ring):
+                    self.inherited = None
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as exc:
+                self.completion_failed(exc)
+            finally:
+                if self.held_writer is not None:
+                    self.held_writer.flush_held()
         return 0
+
+    def completion_failed(self, exc):
+        """Report what an operation could not deal with; a useless ring is fatal."""
+        self.ring.check_usable()
+        self.call_exception_handler({
+            "message": "Exception in the completion of an operation",
+            "exception": exc,
+        })
 
     cdef bint open_pool(self) except -1:
         """Have the pool that multishot receives need; False if there can be none."""
         if self.pool is None and self.multishot:
             try:
-                self.pool = BufferPool(self.ring)
+                self.pool = make_stream_pool(self.ring)
             except OSError as exc:
                 self.pool_failed(exc)
         return self.pool is not None
@@ -625,8 +656,7 @@ cdef class LoopCore(HandleOwner):
         """The same for datagrams, which must fit into one buffer."""
         if self.message_pool is None and self.multishot:
             try:
-                self.message_pool = BufferPool(
-                    self.ring, MESSAGES_COUNT, MESSAGE_BYTES, MESSAGES_MOST, group=1)
+                self.message_pool = make_message_pool(self.ring)
             except OSError as exc:
                 self.pool_failed(exc)
         return self.message_pool is not None
@@ -654,7 +684,11 @@ cdef class LoopCore(HandleOwner):
     def close_ring(self):
         """End what is in flight, then the ring; every operation hears its end."""
         cdef Operation op
-        left = self.ring.close()
+        try:
+            if not self.ring.is_forked():
+                self.hand_out_inherited()
+        finally:
+            left = self.ring.close()
         for op in left:
             if op.abandoned():
                 op.complete(-ECANCELED, 0)

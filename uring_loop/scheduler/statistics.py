@@ -1,10 +1,9 @@
 """Statistics: what a loop has done so far, in numbers."""
 
-import dataclasses
+import types
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Statistics:
+class Statistics(types.SimpleNamespace):
     """Counts since the loop was made, and how things stand now, on both backends."""
 
     #: Iterations so far.

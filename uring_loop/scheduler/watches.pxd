@@ -54,6 +54,7 @@ cdef class WatchSet(Watcher):
     cdef bint was_polled
     cdef unsigned long vain_count
 
+    cdef int sleep(self, timeout) except -1
     # For users' handles.
     cdef Handle add(self, fileobj, bint writing, callback, tuple args)
     cdef bint remove(self, fileobj, bint writing) except -1

@@ -26,19 +26,20 @@ cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.weakref cimport PyWeakref_NewRef
 from libc.errno cimport EEXIST, EINTR, ENOENT, errno
-from libc.stdint cimport uint64_t
+from libc.math cimport ceil
+from libc.stdint cimport int64_t, uint64_t
 
 import selectors
-from asyncio import format_helpers
+from asyncio import base_events, format_helpers
 
-from uring_loop.driver.capi cimport PyContext_CopyCurrent
+from uring_loop.driver.capi cimport PyContext_CopyCurrent, PyErr_CheckSignals
 from uring_loop.driver.libc cimport (
     EPOLLIN, EPOLLOUT, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD,
     close_fd, epoll_create1, epoll_ctl, epoll_event, epoll_wait)
 from uring_loop.driver.ring cimport os_error
 from uring_loop.driver.uapi cimport io_uring_prep_poll_add, io_uring_sqe
 from uring_loop.scheduler.handles cimport Handle
-from uring_loop.scheduler.loop_core cimport LoopCore, Watcher
+from uring_loop.scheduler.loop_core cimport ASLEEP, AWAKE, LoopCore, Watcher
 
 cdef enum:
     FIRST_ROOM = 16
@@ -48,6 +49,7 @@ cdef enum:
 
 # How long a wait relies on a registration that nobody has checked, twice at most.
 cdef double CHECK_SECONDS = 0.01
+cdef object LONGEST_SLEEP = base_events.MAXIMUM_SELECT_TIMEOUT
 
 
 cdef class Waiter:
@@ -399,6 +401,52 @@ cdef class WatchSet(Watcher):
                 self.arm()
         return 0
 
+    # ---- waiting in select()
+
+    cdef bint is_replaced(self, selector) except -1:
+        """Another select() than RingSelector's, or another selector? One that has a
+        map of descriptors of its own would sleep without the ring, perhaps for ever."""
+        if selector is None or self.loop._closed:
+            return False
+        if isinstance(selector, selectors._BaseSelectorImpl):
+            raise RuntimeError(
+                "the selector of a uring_loop loop may be wrapped, but not replaced: "
+                f"{selector!r} cannot wait for the loop's completions")
+        return getattr(selector.select, "__func__", None) is not OWN_SELECT
+
+    cdef int select(self) except -1:
+        """As asyncio's _run_once: select() gets the time until the next timer."""
+        cdef LoopCore loop = self.loop
+        cdef double timeout = 0
+        if not (loop.ready or loop._stopping or loop.watches_due):
+            timeout = loop.timeout()
+        reported = loop._selector.select(None if timeout < 0 else timeout)
+        PyErr_CheckSignals()
+        if loop.ring.need_wait():
+            loop.ring.enter(False)
+        if reported:
+            loop._process_events(reported)
+        return 0
+
+    cdef int sleep(self, timeout) except -1:
+        """RingSelector.select(): wait for completions, which the loop then reaps."""
+        cdef LoopCore loop = self.loop
+        cdef int64_t timeout_ns = -1
+        if timeout is not None:
+            timeout_ns = <int64_t>ceil(max(0, min(timeout, LONGEST_SLEEP)) * 1e9)
+        # From here on other threads wake the loop: see LoopCore.wait_on_ring().
+        loop.idle = ASLEEP
+        try:
+            if timeout_ns == 0 or loop.ready or loop._stopping:
+                if loop.ring.need_wait():
+                    loop.ring.enter(False)
+                return 0
+            if not loop.wake.in_flight:
+                loop.ring.prepare(loop.wake)
+            return loop.ring.enter(True, timeout_ns)
+        finally:
+            loop.idle = AWAKE
+
     # ---- what is ready
 
     cdef int call_ready(self, int count) except -1:
@@ -535,11 +583,26 @@ cdef Handle add(LoopCore loop, fd, bint writing, callback, tuple args):
 
 
 class RingSelector(selectors.BaseSelector):
-    """What asyncio's transports and tools see of the watches: a selector that cannot
-    select, since the loop hears of readiness by completions."""
+    """What asyncio's transports and tools see of the watches and of the ring.
+
+    Tools put another select() in the place of this one, or a selector that wraps this
+    one, to see or to change how long a loop sleeps (virtual time in tests). Then the
+    loop waits by calling it. Completions are not among what select() returns: the loop
+    reaps them itself.
+    """
 
     def __init__(self, watch_set):
         self._watch_set = watch_set
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        if name == "select":
+            detect_overrides(self._watch_set)
+
+    def __delattr__(self, name):
+        super().__delattr__(name)
+        if name == "select":
+            detect_overrides(self._watch_set)
 
     def get_map(self):
         cdef Watch watch
@@ -560,7 +623,24 @@ class RingSelector(selectors.BaseSelector):
         raise RuntimeError("watches are removed by remove_reader() and remove_writer()")
 
     def select(self, timeout=None):
-        raise RuntimeError("readiness is reported by the ring, not by select()")
+        """Sleep until the loop has something to do, or for so many seconds."""
+        wait(self._watch_set, timeout)
+        return []
 
     def close(self):
         self._watch_set.close()
+
+
+OWN_SELECT = RingSelector.select
+
+
+def detect_overrides(WatchSet watch_set not None):
+    watch_set.loop.detect_overrides()
+
+
+def wait(WatchSet watch_set not None, timeout):
+    if not watch_set.loop.has_select_override or not watch_set.loop.ring.is_mine():
+        raise RuntimeError(
+            "readiness is reported by the ring: only what stands in the place of "
+            "select() may call it, while the loop runs")
+    watch_set.sleep(timeout)

@@ -12,7 +12,7 @@ QEMU's IOThread, and whoever asked for it gets the error if that fails.
 """
 
 import asyncio
-import concurrent.futures
+import concurrent.futures.thread
 import contextlib
 import functools
 import itertools
@@ -323,7 +323,6 @@ def stop_before_exit():
     This is the hook by which concurrent.futures tells its own. Imported first, since
     the last hook runs first: tasks that finish may still need their executor.
     """
-    import concurrent.futures.thread
     threading._register_atexit(stop_all)
 
 

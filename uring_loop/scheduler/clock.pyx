@@ -1,0 +1,51 @@
+"""The loop's clock: time.monotonic() as asyncio would find it at this moment.
+
+asyncio looks up `time` in its base_events and `monotonic` in that, each time. Tests and
+tools put other clocks there (mock.patch, freezegun). Two look-ups in dictionaries tell
+whether both are the originals; then the clock is read without a Python call.
+"""
+
+from cpython.object cimport PyObject
+
+import time
+import types
+from asyncio import base_events
+
+from uring_loop.driver.capi cimport PyDict_GetItemWithError
+from uring_loop.scheduler.busy_poll cimport now_ns
+
+cdef dict NAMES_OF_ASYNCIO = base_events.__dict__
+cdef dict NAMES_OF_TIME = time.__dict__
+cdef object TIME = time
+# None where another clock stood there already when this module was imported.
+cdef object MONOTONIC = (
+    time.monotonic if isinstance(time.monotonic, types.BuiltinFunctionType) else None)
+cdef str NAME_TIME = "time"
+cdef str NAME_MONOTONIC = "monotonic"
+
+
+cdef double monotonic() noexcept nogil:
+    # Arithmetic: cannot fail. The same division as in CPython, so that the numbers are
+    # those of time.monotonic().
+    return <double>now_ns() / 1e9
+
+
+cdef inline bint is_original() except -1:
+    return (PyDict_GetItemWithError(NAMES_OF_TIME, NAME_MONOTONIC)
+            == <PyObject *>MONOTONIC
+            and PyDict_GetItemWithError(NAMES_OF_ASYNCIO, NAME_TIME)
+            == <PyObject *>TIME)
+
+
+cdef double clock_time() except? -1:
+    """The time in seconds."""
+    if is_original():
+        return monotonic()
+    return base_events.time.monotonic()
+
+
+cdef object clock_value():
+    """The time as an object: a clock that was put there may give any number."""
+    if is_original():
+        return monotonic()
+    return base_events.time.monotonic()
