@@ -14,6 +14,12 @@ HOUR = 3600
 real = time.monotonic
 
 
+@pytest.fixture
+def run(loop):
+    """Not bounded by a timer of the loop, which would follow the clock as well."""
+    return loop.run_until_complete
+
+
 class Clock:
     """A replacement of time.monotonic that stands still until it is moved."""
 

@@ -246,6 +246,7 @@ def test_dup2_over_a_descriptor_that_was_waited_for(run, loop, family, call):
             far.sendall(b"first")
             await seen.wait()
             loop.remove_reader(near.fileno())
+            assert near.recv(100) == b"first"
         other, other_far = PAIRS[family]()
         os.dup2(other.fileno(), near.fileno())
         os.set_blocking(near.fileno(), False)
