@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 
 SECONDS = 20
 
@@ -52,7 +53,8 @@ def web_application():
 """
 
 AIOHTTP = """
-import asyncio, socket
+import asyncio, socket, sys
+sys.path.insert(0, "")
 from aiohttp import web
 import application
 {make}
@@ -85,10 +87,16 @@ class Server:
 
     def until(self, pattern):
         """Read what the server says up to a line with the pattern; the match."""
-        for line in self.process.stdout:
-            self.said.append(line)
-            if found := re.search(pattern, line):
-                return found
+        # A parent whose workers cannot start may start them again for ever.
+        deadline = threading.Timer(SECONDS, self.process.terminate)
+        deadline.start()
+        try:
+            for line in self.process.stdout:
+                self.said.append(line)
+                if found := re.search(pattern, line):
+                    return found
+        finally:
+            deadline.cancel()
         raise AssertionError(f"exit {self.process.wait()}:\n{''.join(self.said)}")
 
     def stop(self):
@@ -111,11 +119,18 @@ def running(server):
         server.stop()
 
 
-def uvicorn(folder, whose, *options, **given):
+def uvicorn(folder, whose, workers=1, **given):
     argv = ["-m", "uvicorn", "--loop", UVICORN_LOOP[whose], "--port", "0",
-            "--no-access-log", *options, "application:app"]
+            "--no-access-log", "--workers", str(workers), "application:app"]
     server = Server(folder, argv, **given)
-    server.port = int(server.until(r"running on http://127\.0\.0\.1:(\d+)")[1])
+    running_on = r"running on http://127\.0\.0\.1:(\d+)"
+    if workers > 1:
+        # The parent says it before there is anybody who listens.
+        server.port = int(server.until(running_on)[1])
+    for _ in range(workers):
+        server.until("Application startup complete")
+    if workers == 1:
+        server.port = int(server.until(running_on)[1])
     return server
 
 

@@ -73,7 +73,7 @@ def test_http_is_served(tmp_path, profile, server, whose):
 @pytest.mark.parametrize("profile", PROFILES)
 def test_workers_share_connections(tmp_path, profile):
     with servers.running(servers.uvicorn(
-            tmp_path, "ours", "--workers", "2", prelude=forbid(profile),
+            tmp_path, "ours", workers=2, prelude=forbid(profile),
             environment=environment(profile))) as started:
         served = servers.served_by(started.port, 20, lambda data: data)
     assert {json.loads(about)["backend"] for about in served} == {"epoll"}

@@ -46,9 +46,7 @@ def pid_of(answer):
 def test_uvicorn_workers_share(tmp_path, loop_name):
     whose, environment = for_backend(loop_name)
     with servers.running(servers.uvicorn(
-            tmp_path, whose, "--workers", "2", environment=environment)) as server:
-        for _ in range(2):
-            server.until("Application startup complete")
+            tmp_path, whose, workers=2, environment=environment)) as server:
         is_fair(servers.served_by(server.port, CONNECTIONS, pid_of))
 
 
