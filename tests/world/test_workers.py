@@ -289,6 +289,9 @@ def test_closing_the_loop_leaves_the_backlog(run, loop, listening):
 
 # ---- forks and threads --------------------------------------------------------------
 
+# The test process may have threads beside; a forked child here uses none of them.
+forks = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
 
 class Child:
     """A forked child that does something, then waits until it may end."""
@@ -326,6 +329,7 @@ async def all_served(listening, count=20):
     await kit.turns()
 
 
+@forks
 def test_a_forked_child_swallows_nothing(run, loop, listening):
     run(listening.serve(loop))
     child = Child()
@@ -336,6 +340,7 @@ def test_a_forked_child_swallows_nothing(run, loop, listening):
     run(listening.over())
 
 
+@forks
 @kit.ours_only
 def test_a_forked_child_that_closes_what_it_inherited_swallows_nothing(
         run, loop, listening):
@@ -356,6 +361,7 @@ def test_a_forked_child_that_closes_what_it_inherited_swallows_nothing(
     run(listening.over())
 
 
+@forks
 @kit.every_name
 def test_a_closed_loop_that_a_child_still_holds_swallows_nothing(loop_name):
     """The child keeps the old loop's descriptors; a new loop serves the same socket."""
