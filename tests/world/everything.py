@@ -6,7 +6,7 @@ kind in the process and returns nothing. `attempt_all` tells how each has ended.
 
 SOURCE = '''
 import asyncio, asyncio.subprocess, errno, os, pathlib, socket, ssl, sys
-import encodings.idna   # the codec of host names, which Python looks up when it needs it
+import encodings.idna   # of host names: Python looks codecs up when it needs them
 
 OURS = {loop_name!r} != "stock"
 if OURS:

@@ -1,4 +1,4 @@
-"""What the tests of the world outside share: loops, iteration counts, small protocols."""
+"""What the tests of this folder share: loops, iteration counts, small protocols."""
 
 import asyncio
 import contextlib

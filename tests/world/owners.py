@@ -1,4 +1,4 @@
-"""Several owners of one listening socket: two processes, or two threads, each with a loop.
+"""Two owners of one listening socket: processes or threads, each with its own loop.
 
 Run as a program by test_workers.py: `owners.py KIND LOOP`. It says the port, then
 "ready" for each owner, and "blocked" when an owner blocks. Each connection may ask:
@@ -44,7 +44,8 @@ class Owner(asyncio.Protocol):
 
 def serve(name, loop_name, listener, gate):
     loop = new_loop(loop_name)
-    loop.run_until_complete(loop.create_server(lambda: Owner(name, gate), sock=listener))
+    loop.run_until_complete(loop.create_server(
+        lambda: Owner(name, gate), sock=listener))
     say("ready", name)
     loop.run_forever()
 

@@ -71,7 +71,11 @@ UVICORN_LOOP = {"stock": "asyncio", "ours": "uring_loop:new_event_loop"}
 GUNICORN_INSTALL = {"stock": "", "ours": "import uring_loop; uring_loop.install()"}
 
 # Runs first in the server's process and then becomes the server. Filters stay.
-LAUNCH = "import os, sys\n{prelude}\nos.execv(sys.executable, [sys.executable, *{argv}])"
+LAUNCH = """
+import os, sys
+{prelude}
+os.execv(sys.executable, [sys.executable, *{argv}])
+"""
 
 
 class Server:

@@ -1,4 +1,4 @@
-"""A datagram socket with two owners: what one did not deliver is there for the other."""
+"""A datagram socket with two owners: what one did not deliver is the other's."""
 
 import asyncio
 import os

@@ -42,8 +42,8 @@ loop.run_until_complete(main())
 loop.close()
 """
 
-# "OSError" without a number is asyncio's own, for several addresses that all failed, and
-# a server that cannot accept lets its client wait.
+# "OSError" without a number is asyncio's own, for several addresses that all failed.
+# A server that cannot accept lets its client wait.
 RIGHT = {"ok", "EMFILE", "OSError", "gaierror", "TimeoutError"}
 REFUSED = ("unix", "udp", "pipes", "sockets", "sock_connect", "subprocess")
 
