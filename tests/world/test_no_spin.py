@@ -101,13 +101,13 @@ def test_half_closed_peer_and_a_users_full_socket(run, loop, family, call):
 async def filled(sock):
     """Send until the kernel, which may move bytes on to the peer, takes no more."""
     refusals = 0
-    while refusals < 3:
+    while refusals < 8:
         try:
             sock.send(bytes(1 << 16))
             refusals = 0
         except BlockingIOError:
             refusals += 1
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.02)
 
 
 class Secured:
