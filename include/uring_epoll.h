@@ -218,7 +218,7 @@ static inline int uring_epoll_enter(struct io_uring *ring, unsigned min_complete
 {
 	int taken = uring_epoll_take_all(ring), ret;
 
-	if (!(flags & IORING_ENTER_GETEVENTS) || ring->epoll->sq_head != *ring->sq.ktail)
+	if (!(flags & IORING_ENTER_GETEVENTS) || io_uring_sq_ready(ring))
 		return taken;
 	uring_epoll_flush_overflow(ring);
 	if (min_complete > ring->cq.ring_entries)
@@ -247,8 +247,8 @@ static inline int uring_epoll_probe(struct io_uring_probe *probe, unsigned nr)
 
 /* io_uring_register() of this driver. A host that wants to know of completions polls
  * the set itself, so there is no EVENTFD. */
-static inline int uring_epoll_register(struct io_uring *ring, unsigned opcode, void *arg,
-				       unsigned nr_args)
+static inline int uring_epoll_register(struct io_uring *ring, unsigned opcode,
+				       void *arg, unsigned nr_args)
 {
 	struct io_uring_buf_reg *reg = (struct io_uring_buf_reg *)arg;
 

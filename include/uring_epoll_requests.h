@@ -127,14 +127,15 @@ static inline int uring_epoll_arm(struct io_uring *ring,
 }
 
 /* What a request for a file that is always ready (a regular file, a directory) comes
- * to; 0 for a poll of what such a file never reports. */
+ * to. A poll of what such a file never reports is an error, as on io_uring. */
 static inline int uring_epoll_at_once(const struct uring_epoll_request *request)
 {
+	const uint32_t always = EPOLLIN | EPOLLOUT | EPOLLRDNORM | EPOLLWRNORM;
 	void *memory = (void *)(uintptr_t)request->addr;
 
 	if (request->opcode == IORING_OP_POLL_ADD)
-		return (int)(request->events &
-			     (EPOLLIN | EPOLLOUT | EPOLLRDNORM | EPOLLWRNORM));
+		return request->events & always ? (int)(request->events & always) :
+						  -EINVAL;
 	if (request->opcode != IORING_OP_READ)
 		return -ENOTSOCK;
 	if (request->offset == UINT64_MAX)
@@ -162,10 +163,6 @@ static inline void uring_epoll_begin(struct io_uring *ring,
 			return;
 		if (ret == -EPERM)
 			ret = uring_epoll_at_once(request);
-		if (ret == 0 && request->opcode == IORING_OP_POLL_ADD) {
-			uring_epoll_wait_in(ep, &ep->lost, request);
-			return;
-		}
 	}
 	uring_epoll_free_request(ep, request);
 	uring_epoll_answer(ring, sqe->flags, sqe->user_data, ret);
@@ -222,7 +219,7 @@ static inline int uring_epoll_take_all(struct io_uring *ring)
 			return ep->sq_head != first ? (int)(ep->sq_head - first) :
 						      -ENOMEM;
 		uring_epoll_take(ring, &sq->sqes[ep->sq_head & sq->ring_mask]);
-		/* Release: as the kernel's, the slot may be filled again from here on. */
+		/* Release: as the kernel's; from now on the slot may be filled. */
 		__atomic_store_n(sq->khead, ep->sq_head + 1, __ATOMIC_RELEASE);
 	}
 	return (int)(ep->sq_head - first);
@@ -271,46 +268,70 @@ static inline void uring_epoll_unwanted(struct io_uring *ring,
 		uring_epoll_narrow(ring, d, fd);
 }
 
+/* What an event came to. */
+struct uring_epoll_served {
+	/* All that requests would have taken, whether it was reported or not. */
+	uint32_t wanted;
+	/* Something was carried out, or waits for room in the completion queue. */
+	bool progress;
+	/* A request found nothing to take. */
+	bool nothing;
+};
+
+static inline void uring_epoll_serve_requests(struct io_uring *ring,
+					      struct uring_epoll_descriptor *d,
+					      uint32_t reported,
+					      struct uring_epoll_served *served)
+{
+	struct uring_epoll_request *request, *next;
+	bool taken = false;
+	uint32_t events;
+
+	for (request = d->requests.first; request; request = next) {
+		/* Carrying it out frees at most this request. */
+		next = request->next;
+		events = request->events | URING_EPOLL_ALWAYS;
+		served->wanted |= events;
+		/* What another has taken might leave a blocking read nothing. */
+		if (!(reported & events) ||
+		    (taken && request->opcode == IORING_OP_READ))
+			continue;
+		/* A full queue: the level is reported again. */
+		if (!uring_epoll_has_room(ring)) {
+			served->progress = true;
+			continue;
+		}
+		taken |= request->opcode != IORING_OP_POLL_ADD;
+		if (uring_epoll_carry_out(ring, request, reported & events))
+			served->progress = true;
+		else
+			served->nothing = true;
+	}
+}
+
 /* Carry out what waits for this event. `sleeps`: the thread goes back to sleep if that
  * completes nothing. */
 static inline void uring_epoll_serve(struct io_uring *ring,
 				     const struct epoll_event *event, bool sleeps)
 {
 	int fd = (int)(uint32_t)event->data.u64;
+	uint32_t generation = (uint32_t)(event->data.u64 >> 32);
 	struct uring_epoll_descriptor *d = uring_epoll_descriptor_of(ring->epoll, fd);
-	struct uring_epoll_request *request, *next;
-	bool progress = false, nothing = false, taken = false;
-	uint32_t wanted = 0, events;
+	struct uring_epoll_served served;
 
-	if (!d || !d->registered || d->generation != (uint32_t)(event->data.u64 >> 32)) {
+	if (!d || !d->registered || d->generation != generation) {
 		ring->epoll->rebuild_due = true;
 		return;
 	}
-	for (request = d->requests.first; request; request = next) {
-		next = request->next;
-		events = request->events | URING_EPOLL_ALWAYS;
-		wanted |= events;
-		/* What another has taken might leave a blocking read nothing. */
-		if (!(event->events & events) ||
-		    (taken && request->opcode == IORING_OP_READ))
-			continue;
-		/* A full queue: the level is reported again. */
-		if (!uring_epoll_has_room(ring)) {
-			uring_epoll_progress(ring, d, fd);
-			return;
-		}
-		taken |= request->opcode != IORING_OP_POLL_ADD;
-		if (uring_epoll_carry_out(ring, request, event->events & events))
-			progress = true;
-		else
-			nothing = true;
-	}
-	if (progress)
+	memset(&served, 0, sizeof(served));
+	uring_epoll_serve_requests(ring, d, event->events, &served);
+	if (served.progress)
 		uring_epoll_progress(ring, d, fd);
-	else if (nothing)
+	else if (served.nothing)
 		uring_epoll_no_progress(ring, d, fd);
-	if (event->events & ~wanted)
-		uring_epoll_unwanted(ring, d, fd, event->events & ~wanted, sleeps);
+	if (event->events & ~served.wanted)
+		uring_epoll_unwanted(ring, d, fd, event->events & ~served.wanted,
+				     sleeps);
 }
 
 #endif

@@ -9,8 +9,8 @@
  *
  * epoll knows a registration by file *and* number, and keeps it until the last
  * descriptor of the file is closed. So a closed descriptor whose file lives on in a
- * dup() or in a forked child goes on reporting, and epoll_ctl() cannot name it any more.
- * The generation in the event tells; then the set is built anew.
+ * dup() or in a forked child goes on reporting, and epoll_ctl() cannot name it. The
+ * generation in the event tells; then the set is built anew.
  *
  * What cannot be seen is a number that was closed and used for a new file between two
  * requests for the same events: whoever owns descriptors calls uring_forget_fd().
@@ -135,7 +135,7 @@ static inline void uring_epoll_narrow(struct io_uring *ring,
 		ret = uring_epoll_control(ring->ring_fd, EPOLL_CTL_DEL, fd, 0, 0);
 		d->registered = false;
 	}
-	/* It has just reported, so it is there, and yet epoll_ctl() does not find it. */
+	/* It has just reported, so it is there, yet epoll_ctl() does not find it. */
 	if (ret < 0)
 		ring->epoll->rebuild_due = true;
 }

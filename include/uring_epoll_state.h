@@ -211,7 +211,8 @@ static inline void uring_epoll_grow_hash(struct uring_epoll *ep)
 /* ---- requests ------------------------------------------------------------------- */
 
 /* An empty request, or NULL without memory. */
-static inline struct uring_epoll_request *uring_epoll_new_request(struct uring_epoll *ep)
+static inline struct uring_epoll_request *
+uring_epoll_new_request(struct uring_epoll *ep)
 {
 	struct uring_epoll_request *request = ep->free_requests;
 	struct uring_epoll_slab *slab;

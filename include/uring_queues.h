@@ -53,7 +53,7 @@ struct io_uring {
 	int ring_fd;
 	int enter_ring_fd;
 	bool registered_ring;
-	/* The state of the epoll driver; NULL: the kernel's io_uring serves the ring. */
+	/* The state of the epoll driver; NULL: the kernel serves the ring. */
 	struct uring_epoll *epoll;
 };
 
