@@ -161,14 +161,12 @@ def ring(make_ring, options):
 
 @pytest.fixture
 def has_reason(mode):
-    """has_reason(ring): is there a reason to enter? The certain answer."""
+    """has_reason(ring): would an enter find work? The certain answer."""
 
     def ask(ring):
         certain = ring.has_work()
         if mode != "epoll":
             assert ring.need_wait() == certain
-        # On epoll need_wait() says yes too often, never too seldom.
-        assert ring.need_wait() or not certain
         return certain
 
     return ask
