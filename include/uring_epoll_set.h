@@ -123,21 +123,17 @@ static inline int uring_epoll_want(struct io_uring *ring,
 	return uring_epoll_add(ring, d, fd, events);
 }
 
-/* The registration has reported what no request wants. */
+/* The registration has reported what no request wants. If epoll_ctl() does not find it,
+ * it reports again, and by then the table knows of none. */
 static inline void uring_epoll_narrow(struct io_uring *ring,
 				      struct uring_epoll_descriptor *d, int fd)
 {
-	int ret;
-
 	if (d->requests.first) {
-		ret = uring_epoll_modify(ring, d, fd, uring_epoll_wanted(d));
+		uring_epoll_modify(ring, d, fd, uring_epoll_wanted(d));
 	} else {
-		ret = uring_epoll_control(ring->ring_fd, EPOLL_CTL_DEL, fd, 0, 0);
+		uring_epoll_control(ring->ring_fd, EPOLL_CTL_DEL, fd, 0, 0);
 		d->registered = false;
 	}
-	/* It has just reported, so it is there, yet epoll_ctl() does not find it. */
-	if (ret < 0)
-		ring->epoll->rebuild_due = true;
 }
 
 /* The driver was told of an event, and there was nothing to take: an error queue that
@@ -158,8 +154,6 @@ static inline void uring_epoll_no_progress(struct io_uring *ring,
 	if (uring_epoll_modify(ring, d, fd, interest | EPOLLET) == 0) {
 		d->interest = interest;
 		d->edge = true;
-	} else {
-		ring->epoll->rebuild_due = true;
 	}
 }
 
@@ -167,8 +161,8 @@ static inline void uring_epoll_progress(struct io_uring *ring,
 					struct uring_epoll_descriptor *d, int fd)
 {
 	d->stalled = false;
-	if (d->edge && uring_epoll_modify(ring, d, fd, d->interest) < 0)
-		ring->epoll->rebuild_due = true;
+	if (d->edge)
+		uring_epoll_modify(ring, d, fd, d->interest);
 }
 
 /* See uring_forget_fd(). Requests that wait keep their registration if it is still

@@ -13,12 +13,14 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,6 +53,8 @@
 
 static struct {
 	unsigned controls, waits, receives, allocations;
+	/* Of the last epoll_pwait2(). */
+	int64_t limit_ns;
 } calls;
 /* The allocation with this number fails; 0: none. */
 static unsigned fail_allocation;
@@ -95,10 +99,20 @@ static inline ssize_t kit_recv(int fd, void *memory, size_t size, int flags)
 	return recv(fd, memory, size, flags);
 }
 
-static inline bool pwait2_fails(long number)
+static inline bool pwait2_fails(long number, ...)
 {
+	const struct timespec *limit;
+	va_list arguments;
+
 	if (number != 441)
 		return false;
+	va_start(arguments, number);
+	va_arg(arguments, int);
+	va_arg(arguments, void *);
+	va_arg(arguments, int);
+	limit = va_arg(arguments, const struct timespec *);
+	va_end(arguments);
+	calls.limit_ns = (int64_t)limit->tv_sec * 1000000000 + limit->tv_nsec;
 	calls.waits++;
 	errno = fail_pwait2;
 	return fail_pwait2;
@@ -111,7 +125,7 @@ static inline bool pwait2_fails(long number)
 #define epoll_wait kit_epoll_wait
 #define recv kit_recv
 #define syscall(number, ...) \
-	(pwait2_fails(number) ? -1L : syscall(number, __VA_ARGS__))
+	(pwait2_fails(number, __VA_ARGS__) ? -1L : syscall(number, __VA_ARGS__))
 #include "uring_parked.h"
 #include "uring_spin.h"
 #undef malloc

@@ -250,6 +250,26 @@ TEST(a_reused_number_beside_a_living_copy)
 	expect_sleep();
 }
 
+TEST(a_reused_number_does_not_get_into_the_new_set)
+{
+	int ends[2], others[2], peer;
+
+	start(8, 16);
+	make_pair(SOCK_STREAM, others);
+	PREPARE(2, poll_add, others[0], POLLIN);
+	poll_once(ends);
+	close(others[0]);
+	peer = pair_at(others[0]);
+	CHECK(dup(ends[0]) >= 0);
+	close(ends[0]);
+	expect_sleep();
+	/* The request was for the file that was closed. */
+	put(peer, "x");
+	expect_sleep();
+	PREPARE(3, cancel64, 2, 0)->flags |= IOSQE_CQE_SKIP_SUCCESS;
+	expect(2, -ECANCELED);
+}
+
 TEST(the_new_set_has_the_number_that_a_host_polls)
 {
 	int ends[2], others[2], set;

@@ -73,6 +73,29 @@ TEST(entries_without_memory)
 	CHECK(failing > 5);
 }
 
+/* Without memory for its answers an entry is not taken; it is not lost either. */
+TEST(answers_without_memory)
+{
+	start(4, 4);
+	for (int i = 0; i < 4; i++)
+		PREPARE(i, nop);
+	calls.allocations = 0;
+	fail_allocation = 1;
+	CHECK(io_uring_submit(&ring) == -ENOMEM);
+	CHECK(io_uring_sq_ready(&ring) == 4 && io_uring_cq_ready(&ring) == 0);
+	CHECK(io_uring_submit_and_get_events(&ring) == 4);
+	hear(4);
+}
+
+TEST(a_number_that_is_no_descriptor_takes_no_memory)
+{
+	start(8, 16);
+	PREPARE(1, poll_add, INT_MAX, POLLIN);
+	PREPARE(2, poll_add, 900, POLLIN);
+	hear(2);
+	CHECK(ring.epoll->descriptors_count == 0);
+}
+
 TEST(buffers_without_memory)
 {
 	start(8, 16);

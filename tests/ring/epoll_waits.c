@@ -74,6 +74,8 @@ TEST(a_busy_ring_does_not_allocate)
 		hear(100);
 	}
 	CHECK(calls.allocations == 0);
+	/* A bucket for each that waits, so that a cancel does not search. */
+	CHECK(ring.epoll->buckets_count >= 100);
 }
 
 /* ---- sleeps ---------------------------------------------------------------------- */
@@ -99,6 +101,20 @@ TEST(without_epoll_pwait2_timeouts_are_rounded_up)
 		io_uring_queue_exit(&ring);
 	}
 	CHECK(uring_epoll_milliseconds(INT64_MAX - 999999) == INT_MAX);
+}
+
+TEST(too_few_completions_sleep_for_the_rest)
+{
+	int ends[2];
+
+	start(8, 16);
+	make_pair(SOCK_STREAM, ends);
+	put(ends[1], "x");
+	PREPARE(1, poll_add, ends[0], POLLIN);
+	forget_calls();
+	CHECK(sleep_ms(2, 30) == 1);
+	CHECK(calls.waits >= 2 && calls.limit_ns > 0 && calls.limit_ns < 30000000);
+	expect(1, POLLIN);
 }
 
 TEST(endless_timeouts_do_not_overflow)
@@ -284,6 +300,42 @@ TEST(a_full_queue_leaves_data_in_the_socket)
 	}
 }
 
+TEST(a_full_queue_ends_the_receives_of_one_enter)
+{
+	char bytes[3 * BUFFER_BYTES] = { 0 };
+	int ends[2];
+
+	start(4, 4);
+	provide(0, BUFFERS);
+	make_pair(SOCK_STREAM, ends);
+	CHECK(send(ends[1], bytes, sizeof(bytes), 0) == sizeof(bytes));
+	PREPARE(2, nop);
+	PREPARE(3, nop);
+	PREPARE(4, nop);
+	receive_into(1, ends[0], 0);
+	CHECK(io_uring_submit_and_get_events(&ring) == 4);
+	CHECK(io_uring_cq_ready(&ring) == 4 && !io_uring_cq_has_overflow(&ring));
+	hear(6);
+}
+
+TEST(the_last_buffer_is_filled_and_nothing_is_left)
+{
+	char bytes[BUFFER_BYTES] = { 0 };
+	int ends[2];
+
+	start(4, 4);
+	provide(0, 1);
+	make_pair(SOCK_STREAM, ends);
+	CHECK(send(ends[1], bytes, sizeof(bytes), 0) == sizeof(bytes));
+	receive_into(1, ends[0], 0);
+	CHECK(hear(1).flags & IORING_CQE_F_MORE);
+	CHECK(io_uring_submit_and_get_events(&ring) == 0);
+	CHECK(io_uring_cq_ready(&ring) == 0);
+	give_back(0, 0);
+	put(ends[1], "x");
+	expect(1, 1);
+}
+
 TEST(overflow_keeps_its_order_while_it_grows)
 {
 	struct io_uring_cqe cqe;
@@ -293,7 +345,8 @@ TEST(overflow_keeps_its_order_while_it_grows)
 	for (uint64_t i = 0; i < 1000; i++) {
 		PREPARE(i, nop);
 		CHECK(io_uring_submit(&ring) == 1);
-		if (i % 3 == 0) {
+		/* It grows, and then others come as fast as they go. */
+		if (i % 3 == 0 || i > 100) {
 			CHECK(io_uring_submit_and_get_events(&ring) == 0);
 			CHECK(uring_pop(&ring, &cqe) && cqe.user_data == next++);
 		}
