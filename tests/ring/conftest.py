@@ -256,7 +256,7 @@ def report(function, writer):
 
 
 def pickled_outcome(function):
-    """(True, result) or (False, traceback); a result that cannot be sent is a failure."""
+    """(True, result) or (False, traceback): also if the result cannot be sent."""
     try:
         return pickle.dumps((True, function()))
     except BaseException:
