@@ -1,7 +1,7 @@
 """Fixtures for tests of rings: compiled operations, tiny rings, children.
 
 A test that takes `ring` or `mode` runs on io_uring, in each way that completions are
-posted, and on epoll. What only one driver promises is marked io_uring_only or epoll_only
+posted, and on epoll. A promise of one driver's is marked io_uring_only or epoll_only
 with the reason; a ring test with neither `mode` nor mark is an error.
 """
 
