@@ -77,10 +77,17 @@ def test_a_child_may_look(parents, unaffected, in_child):
     assert in_child(look) == (0, 1, True)
 
 
-def test_a_child_may_forget_and_its_parent_does_not(
-        parents, unaffected, ops, pipe, in_child):
-    """An epoll set is shared with the child: it must take nothing out of it."""
-    in_child(lambda: ops.forget_fd(parents[0], pipe.read))
+def test_what_a_child_forgets_its_parent_hears_of(ring, ops, pipe, until, in_child):
+    """An epoll set is shared with the child, which must take nothing out of it, such as
+    the registration that waits here for the next read."""
+    op = ops.read(pipe.read, 8)
+    for count in (1, 2):
+        ring.prepare(op)
+        ring.enter(False)
+        os.write(pipe.write, b"parent")
+        until(ring, lambda: not op.in_flight)
+        assert op.heard == [(6, False)] * count
+        in_child(lambda: ops.forget_fd(ring, pipe.read))
 
 
 @pytest.mark.epoll_only("io_uring's registrations are not by number")
