@@ -260,8 +260,8 @@ def test_cancel_is_by_operation_although_the_number_was_reused(
 @pytest.mark.parametrize("forgotten", ["before the close", "with the new file"])
 def test_a_number_that_is_used_again_is_heard_once_the_old_one_is_forgotten(
         ring, make_pool, ops, until, forgotten):
-    """An epoll registration outlives its requests: without forget_fd() the new one would
-    take it for its own, and wait for ever."""
+    """An epoll registration outlives its requests: without forget_fd() a new request
+    would take it for its own, and wait for ever."""
     ours, peer = socket.socketpair()
     number = ours.fileno()
     pool = make_pool(ring)
