@@ -79,6 +79,7 @@ static inline int uring_epoll_allocate(struct io_uring *ring, unsigned entries,
 	if (!ep)
 		return -ENOMEM;
 	ring->epoll = ep;
+	ep->turned_away = -1;
 	ring->sq.sqes = (struct io_uring_sqe *)calloc(entries, sizeof(*ring->sq.sqes));
 	ring->cq.cqes = (struct io_uring_cqe *)calloc(cq_entries,
 						      sizeof(*ring->cq.cqes));
@@ -177,6 +178,20 @@ static inline int uring_epoll_look(struct io_uring *ring, struct epoll_event *ev
 				       uring_epoll_milliseconds(limit_ns)));
 }
 
+/* Which event of a batch comes first: the one that the last batch had no room for, so
+ * that those before it cannot fill the completion queue each time. */
+static inline int uring_epoll_first(struct uring_epoll *ep,
+				    const struct epoll_event *events, int count)
+{
+	int fd = ep->turned_away;
+
+	ep->turned_away = -1;
+	for (int i = 0; fd >= 0 && i < count; i++)
+		if ((int)(uint32_t)events[i].data.u64 == fd)
+			return i;
+	return 0;
+}
+
 /* Sleep until `min_complete` completions are there, and carry out what is ready: 0,
  * -ETIME or -EINTR. What is ready when no sleep is needed is carried out, too. */
 static inline int uring_epoll_wait(struct io_uring *ring, unsigned min_complete,
@@ -184,7 +199,7 @@ static inline int uring_epoll_wait(struct io_uring *ring, unsigned min_complete,
 {
 	struct epoll_event events[URING_EPOLL_BATCH];
 	int64_t limit = ts ? uring_epoll_ns(ts) : -1, until = 0;
-	int count;
+	int count, first;
 
 	if (io_uring_cq_ready(ring) >= min_complete)
 		limit = 0;
@@ -194,8 +209,10 @@ static inline int uring_epoll_wait(struct io_uring *ring, unsigned min_complete,
 		count = uring_epoll_look(ring, events, limit);
 		if (count < 0)
 			return count;
+		first = uring_epoll_first(ring->epoll, events, count);
 		for (int i = 0; i < count; i++)
-			uring_epoll_serve(ring, &events[i], limit != 0);
+			uring_epoll_serve(ring, &events[(first + i) % count],
+					  limit != 0);
 		/* Without a descriptor or memory for another set, the dead registration
 		 * would end the next sleep at once: leave, as after a signal. */
 		if (ring->epoll->rebuild_due && uring_epoll_rebuild(ring) < 0)

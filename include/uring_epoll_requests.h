@@ -280,7 +280,7 @@ struct uring_epoll_served {
 
 static inline void uring_epoll_serve_requests(struct io_uring *ring,
 					      struct uring_epoll_descriptor *d,
-					      uint32_t reported,
+					      int fd, uint32_t reported,
 					      struct uring_epoll_served *served)
 {
 	struct uring_epoll_request *request, *next;
@@ -298,6 +298,8 @@ static inline void uring_epoll_serve_requests(struct io_uring *ring,
 			continue;
 		/* A full queue: the level is reported again. */
 		if (!uring_epoll_has_room(ring)) {
+			if (ring->epoll->turned_away < 0)
+				ring->epoll->turned_away = fd;
 			served->progress = true;
 			continue;
 		}
@@ -324,7 +326,7 @@ static inline void uring_epoll_serve(struct io_uring *ring,
 		return;
 	}
 	memset(&served, 0, sizeof(served));
-	uring_epoll_serve_requests(ring, d, event->events, &served);
+	uring_epoll_serve_requests(ring, d, fd, event->events, &served);
 	if (served.progress)
 		uring_epoll_progress(ring, d, fd);
 	else if (served.nothing)

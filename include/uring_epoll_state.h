@@ -109,6 +109,8 @@ struct uring_epoll {
 	/* Completions that found a full queue, oldest first. */
 	struct io_uring_cqe *overflow;
 	unsigned overflow_first, overflow_end, overflow_room;
+	/* The first descriptor that found no room in the completion queue, or -1. */
+	int turned_away;
 	/* The set holds a registration that epoll_ctl() cannot name any more. */
 	bool rebuild_due;
 	/* epoll_pwait2() is missing or forbidden. */

@@ -1,4 +1,9 @@
-"""Fixtures for tests on the kernel: compiled operations, tiny rings, children."""
+"""Fixtures for tests of rings: compiled operations, tiny rings, children.
+
+A test that takes `ring` or `mode` runs on io_uring, in each way that completions are
+posted, and on epoll. A promise of one driver's is marked io_uring_only or epoll_only
+with the reason; a ring test with neither `mode` nor mark is an error.
+"""
 
 import errno
 import importlib.util
@@ -22,6 +27,49 @@ from uring_loop.driver.ring import Ring
 HERE = pathlib.Path(__file__).resolve().parent
 INCLUDE = HERE.parent.parent / "include"
 ENTER_LIMIT_NS = 10_000_000_000
+# Marks, each with the modes that it leaves in.
+ONLY = {
+    "io_uring_only": lambda mode: mode != "epoll",
+    "epoll_only": lambda mode: mode == "epoll",
+}
+# Who takes one of these makes a ring.
+RING_FIXTURES = {"io_uring", "make_ring", "ring"}
+
+
+def pytest_configure(config):
+    for name in ONLY:
+        config.addinivalue_line(
+            "markers", f"{name}(reason): the promise is that driver's, not the seam's")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out the modes of the driver that a test is not about."""
+    ours = [item for item in items if HERE in item.path.parents]
+    for item in ours:
+        check_marks(item)
+    left_out = {item for item in ours if is_left_out(item)}
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=list(left_out))
+
+
+def check_marks(item):
+    """Every test of a ring says on which drivers its promise holds."""
+    marks = [mark for name in ONLY for mark in item.iter_markers(name)]
+    for mark in marks:
+        if len(mark.args) != 1 or not isinstance(mark.args[0], str):
+            raise pytest.UsageError(f"{item.nodeid}: @{mark.name} takes a reason")
+    uses_ring = not RING_FIXTURES.isdisjoint(item.fixturenames)
+    if uses_ring and not marks and "mode" not in item.fixturenames:
+        raise pytest.UsageError(
+            f"{item.nodeid} runs on one driver only: take the fixture `mode`, or mark "
+            f"it with one of {', '.join(ONLY)} and the reason")
+
+
+def is_left_out(item):
+    mode = item.callspec.params.get("mode") if hasattr(item, "callspec") else None
+    return (mode is not None
+            and any(item.get_closest_marker(name) and not has_mode(mode)
+                    for name, has_mode in ONLY.items()))
 
 
 @pytest.fixture(scope="session")
@@ -63,11 +111,13 @@ def io_uring():
 
 
 @pytest.fixture
-def make_ring(io_uring, no_leaks):
+def make_ring(request, no_leaks):
     """Ring(**options), tiny unless told otherwise; nothing may be left at the end."""
     rings = []
 
     def make(**options):
+        if options.get("driver") != "epoll":
+            request.getfixturevalue("io_uring")
         rings.append(Ring(**{"sq_entries": 8, "cq_entries": 32, **options}))
         return rings[-1]
 
@@ -96,9 +146,30 @@ def mode(request):
 
 
 @pytest.fixture
-def ring(make_ring, modes, mode):
-    """One small ring: on io_uring in each way that completions are posted, and on epoll."""
-    return make_ring(**modes[mode])
+def options(request, modes, mode):
+    """Options for Ring() in this mode."""
+    if mode != "epoll":
+        request.getfixturevalue("io_uring")
+    return modes[mode]
+
+
+@pytest.fixture
+def ring(make_ring, options):
+    """One small ring of each mode."""
+    return make_ring(**options)
+
+
+@pytest.fixture
+def has_reason(mode):
+    """has_reason(ring): would an enter find work? The certain answer."""
+
+    def ask(ring):
+        certain = ring.has_work()
+        if mode != "epoll":
+            assert ring.need_wait() == certain
+        return certain
+
+    return ask
 
 
 @pytest.fixture
@@ -175,10 +246,18 @@ def run_in_child(function):
 
 def report(function, writer):
     """In the child: send the outcome and leave without running anybody's clean-up."""
+    code = 1
     try:
-        outcome = True, function()
+        with open(writer, "wb") as answer:
+            answer.write(pickled_outcome(function))
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def pickled_outcome(function):
+    """(True, result) or (False, traceback): also if the result cannot be sent."""
+    try:
+        return pickle.dumps((True, function()))
     except BaseException:
-        outcome = False, traceback.format_exc()
-    with open(writer, "wb") as answer:
-        pickle.dump(outcome, answer)
-    os._exit(0)
+        return pickle.dumps((False, traceback.format_exc()))

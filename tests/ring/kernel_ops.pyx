@@ -19,6 +19,7 @@ cdef extern from "uring.h" nogil:
         IORING_SQ_CQ_OVERFLOW
         IORING_RESTRICTION_SQE_OP
         IORING_OP_NOP
+        IORING_OP_ACCEPT
         IORING_ENTER_GETEVENTS
         URING_SYS_SETUP
         URING_SYS_ENTER
@@ -77,6 +78,7 @@ TASKRUN_FLAG = IORING_SETUP_TASKRUN_FLAG
 SINGLE_ISSUER = IORING_SETUP_SINGLE_ISSUER
 DEFER_TASKRUN = IORING_SETUP_DEFER_TASKRUN
 NO_SQARRAY = IORING_SETUP_NO_SQARRAY
+OP_ACCEPT = IORING_OP_ACCEPT
 
 
 @cython.final
@@ -226,10 +228,10 @@ cdef volatile bint in_user_space = False
 
 
 def spin(Ring ring not None, int64_t limit):
-    """Look at need_wait() in user space, without any system call, `limit` times.
+    """Look for a reason to enter as the busy poll does, `limit` times.
 
-    Returns (need_wait, completions to be seen, flags of the queue), looked at in
-    this order.
+    On io_uring that is need_wait(), in user space without any system call. Returns
+    (reason, completions to be seen, flags of the queue), looked at in this order.
     """
     cdef bint needed = False
     cdef unsigned ready = 0
@@ -239,7 +241,7 @@ def spin(Ring ring not None, int64_t limit):
         in_user_space = True
         while limit and not needed:
             limit -= 1
-            needed = uring_need_wait(&ring.ring)
+            needed = uring_spin_look(&ring.ring)
         in_user_space = False
         ready = io_uring_cq_ready(&ring.ring)
         flags = (<ring_sq *>&ring.ring.sq).kflags[0]
@@ -276,6 +278,11 @@ def queues(Ring ring not None):
 def addresses(BufferPool pool not None):
     """Where a pool's ring of entries and its buffers are mapped."""
     return <uintptr_t>pool.entries, <uintptr_t>pool.memory
+
+
+def forget_fd(Ring ring not None, int fd):
+    """Tell the ring that `fd` is closed now, or that its number names a new file."""
+    ring.forget_fd(fd)
 
 
 def raw_enter(Ring ring not None, bint submit, bint get_events):

@@ -19,12 +19,12 @@ def armed(ring, make_pool, ops, pair):
     return op
 
 
-def test_cancel_in_flight(ring, armed, until):
+def test_cancel_in_flight(ring, armed, until, has_reason):
     ring.cancel(armed)
     assert armed.in_flight and armed.cancel_requested and armed.heard == []
     until(ring, lambda: not armed.in_flight)
     assert armed.heard == [(ECANCELED, False)]
-    assert not ring.need_wait()
+    assert not has_reason(ring)
 
 
 def test_a_cancel_takes_no_place_in_the_completion_queue(ring, armed, mode):
@@ -192,6 +192,7 @@ def send_singly(sock, total):
 # ---- closing descriptors ----------------------------------------------------
 
 
+@pytest.mark.io_uring_only("a request in flight holds its file")
 def test_a_socket_closed_in_flight_lives_on_until_it_is_cancelled(
         ring, make_pool, ops, until):
     """Why close() comes last: before that the peer sees no end of the stream."""
@@ -209,6 +210,25 @@ def test_a_socket_closed_in_flight_lives_on_until_it_is_cancelled(
     peer.close()
 
 
+@pytest.mark.epoll_only("a request in flight does not hold its file")
+def test_a_socket_closed_in_flight_is_closed_for_the_peer_at_once(
+        ring, make_pool, ops, until, has_reason):
+    """As on a selector: its operation hears nothing more of it but a cancel."""
+    ours, peer = socket.socketpair()
+    op = ops.receive(ours.fileno(), make_pool(ring))
+    ring.prepare(op)
+    ring.enter(False)
+    ours.close()
+    assert peer.recv(1) == b""
+    peer.close()
+    assert not has_reason(ring)
+    ring.enter(False)
+    assert (ring.reap(10), op.in_flight) == (0, True)
+    ring.cancel(op)
+    until(ring, lambda: not op.in_flight)
+    assert op.heard == [(ECANCELED, False)]
+
+
 def test_cancel_is_by_operation_although_the_number_was_reused(
         ring, make_pool, ops, until):
     ours, peer = socket.socketpair()
@@ -221,6 +241,7 @@ def test_cancel_is_by_operation_although_the_number_was_reused(
     second, second_peer = socket.socketpair()
     # Whatever the kernel chose, the new socket gets the old one's number.
     os.dup2(second.fileno(), number)
+    ops.forget_fd(ring, number)
     new = ops.receive(number, pool)
     ring.prepare(new)
     ring.enter(False)
@@ -236,6 +257,34 @@ def test_cancel_is_by_operation_although_the_number_was_reused(
         sock.close()
 
 
+@pytest.mark.parametrize("forgotten", ["before the close", "with the new file"])
+def test_a_number_that_is_used_again_is_heard_once_the_old_one_is_forgotten(
+        ring, make_pool, ops, until, forgotten):
+    """An epoll registration outlives its requests: without forget_fd() a new request
+    would take it for its own, and wait for ever."""
+    ours, peer = socket.socketpair()
+    number = ours.fileno()
+    pool = make_pool(ring)
+    op = ops.receive(number, pool)
+    ring.prepare(op)
+    ring.cancel(op)
+    until(ring, lambda: not op.in_flight)
+    second, second_peer = socket.socketpair()
+    if forgotten == "before the close":
+        ops.forget_fd(ring, number)
+    os.dup2(second.fileno(), number)
+    if forgotten == "with the new file":
+        ops.forget_fd(ring, number)
+    ring.prepare(op)
+    ring.enter(False)
+    second_peer.send(b"for the new one")
+    until(ring, lambda: op.bytes)
+    assert op.bytes == b"for the new one"
+    for sock in (ours, peer, second, second_peer):
+        sock.close()
+
+
+@pytest.mark.io_uring_only("accept is no operation of the epoll driver's")
 def test_a_listener_refuses_only_after_its_accept_has_ended(ring, ops, until):
     listener = socket.create_server(("127.0.0.1", 0))
     address = listener.getsockname()

@@ -16,6 +16,8 @@ import pytest
 from .conftest import ENTER_LIMIT_NS
 from .test_process import in_thread
 
+pytestmark = pytest.mark.io_uring_only("a ring's issuer is the kernel's notion")
+
 SECONDS = 20
 FLAGS = {
     "defer": {"taskrun": "defer"},

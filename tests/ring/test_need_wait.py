@@ -1,5 +1,10 @@
-"""need_wait(): each of the four reasons to enter, and the quiet ring that has none."""
+"""need_wait(): each of the four reasons to enter, and the quiet ring that has none.
 
+On epoll only a system call can tell whether something is ready, so that need_wait() is
+true there while anything is armed; has_work() is the certain answer on both drivers.
+"""
+
+import errno
 import os
 import select
 import threading
@@ -24,34 +29,65 @@ def armed(ring, make_pool, ops, pair):
 
 
 def test_a_quiet_ring_has_no_reason(ring):
-    assert not ring.need_wait()
+    assert not (ring.need_wait() or ring.has_work())
 
 
-def test_a_ring_that_only_waits_has_no_reason(ring, armed):
+def test_a_ring_that_only_waits_has_no_reason(ring, armed, has_reason):
     assert ring.in_flight_count == 1
-    assert not ring.need_wait()
+    assert not has_reason(ring)
 
 
-def test_an_entry_not_submitted_is_a_reason(ring, ops):
+@pytest.mark.epoll_only("io_uring's flags tell without a system call")
+def test_what_is_armed_might_be_ready(ring, armed):
+    assert (ring.need_wait(), ring.has_work()) == (True, False)
+
+
+def test_an_entry_not_submitted_is_a_reason(ring, ops, has_reason):
     ring.prepare(ops.nop())
     assert ring.completions_count == 0
-    assert ring.need_wait()
+    assert has_reason(ring)
 
 
-def test_a_completion_not_reaped_is_a_reason(ring, ops):
+def test_a_completion_not_reaped_is_a_reason(ring, ops, has_reason):
     ring.prepare(ops.nop())
     ring.enter(False)
     assert ring.completions_count == 1
-    assert ring.need_wait()
+    assert has_reason(ring)
     ring.reap(1)
-    assert not ring.need_wait()
+    assert not has_reason(ring)
 
 
-def test_a_cancel_not_submitted_is_a_reason(ring, armed):
+def test_a_cancel_not_submitted_is_a_reason(ring, armed, has_reason):
     ring.cancel(armed)
-    assert ring.need_wait()
+    assert has_reason(ring)
 
 
+def test_what_has_arrived_is_a_reason_until_it_has_been_heard(
+        ring, armed, pair, has_reason):
+    pair[1].send(b"there")
+    assert ring.need_wait() and has_reason(ring)
+    ring.enter(False)
+    ring.reap(10)
+    assert armed.bytes == b"there"
+    assert not has_reason(ring)
+
+
+def test_what_nobody_waits_for_any_more_is_no_reason_for_long(
+        ring, mode, ops, pipe, until, has_reason):
+    """A descriptor that is ready, was polled, and is not polled again: epoll has to
+    take its registration out, else a host that polls the set would never sleep."""
+    op = ops.poll(pipe.read, select.POLLIN)
+    ring.prepare(op)
+    os.write(pipe.write, b"unread")
+    until(ring, lambda: not op.in_flight)
+    for _ in range(2 if mode == "epoll" else 0):
+        ring.enter(False)
+        assert ring.reap(10) == 0
+    assert not has_reason(ring)
+    assert len(op.heard) == 1
+
+
+@pytest.mark.io_uring_only("task work is the kernel's")
 def test_deferred_work_is_a_reason_while_the_queue_looks_empty(
         make_ring, make_pool, ops, pair):
     """The live-lock of kernel facts: a look at the queue alone would never see it."""
@@ -74,7 +110,8 @@ def test_deferred_work_is_a_reason_while_the_queue_looks_empty(
 
 def test_a_completion_during_a_spin_in_user_space_is_seen(
         ring, armed, mode, ops, pair):
-    """Another thread sends while this one makes no system call at all."""
+    """Another thread sends while this one makes no system call at all, or on epoll
+    none that would carry anything out."""
     thread, needed, ready, flags = send_during_spin(ring, ops, pair[1])
     thread.join()
     assert needed
@@ -96,6 +133,7 @@ def send_during_spin(ring, ops, sock):
     return thread, *ops.spin(ring, LOOKS)
 
 
+@pytest.mark.io_uring_only("task work is the kernel's")
 @pytest.mark.skipif(os.cpu_count() == 1, reason="one CPU: the spinner is interrupted")
 def test_coop_holds_completions_back_until_the_flag_is_seen(
         make_ring, make_pool, ops, pair):
@@ -120,6 +158,7 @@ def test_coop_holds_completions_back_until_the_flag_is_seen(
     pytest.fail("300 spins, and never a completion that only the flag announced")
 
 
+@pytest.mark.io_uring_only("task work is the kernel's")
 def test_without_the_flag_a_loop_that_looks_and_polls_makes_no_progress(
         make_ring, make_pool, ops, pair):
     """DEFER: neither the queue nor poll(2) on the ring ever shows the completion, so
@@ -144,8 +183,8 @@ def test_without_the_flag_a_loop_that_looks_and_polls_makes_no_progress(
 
 
 def test_an_overflow_is_a_reason_while_the_queue_looks_empty(
-        make_ring, modes, mode, ops):
-    ring = make_ring(sq_entries=4, cq_entries=4, **modes[mode])
+        make_ring, options, ops, has_reason):
+    ring = make_ring(sq_entries=4, cq_entries=4, **options)
     operations = [ops.nop() for _ in range(12)]
     for op in operations:
         ring.prepare(op)
@@ -153,10 +192,10 @@ def test_an_overflow_is_a_reason_while_the_queue_looks_empty(
     assert ring.completions_count == 4
     assert ops.sq_flags(ring) & ops.SQ_CQ_OVERFLOW
     seen = 0
-    while ring.need_wait():
+    while has_reason(ring):
         seen += ring.reap(100)
         if seen < 12:
-            assert (ring.completions_count, ring.need_wait()) == (0, True)
+            assert (ring.completions_count, has_reason(ring)) == (0, True)
         ring.enter(False)
     assert seen == 12
     assert [op.heard for op in operations] == [[(0, False)]] * 12
@@ -164,7 +203,7 @@ def test_an_overflow_is_a_reason_while_the_queue_looks_empty(
 
 def test_a_closed_ring_says_true_and_enter_says_why(ring):
     ring.close()
-    assert ring.need_wait()
+    assert ring.need_wait() and ring.has_work()
     with pytest.raises(RuntimeError, match="the ring is closed"):
         ring.enter(False)
 
@@ -176,6 +215,7 @@ def readable(fd):
     return bool(select.select([fd], [], [], 0)[0])
 
 
+@pytest.mark.io_uring_only("a host of an epoll ring polls the set itself")
 def test_a_registered_eventfd_tells_of_deferred_work(ring, armed, ops, pair):
     """What a foreign loop polls: the ring's own descriptor is silent under DEFER."""
     fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -195,6 +235,20 @@ def test_a_registered_eventfd_tells_of_deferred_work(ring, armed, ops, pair):
         os.close(fd)
 
 
+@pytest.mark.epoll_only("the ring's descriptor is silent under DEFER_TASKRUN")
+def test_the_set_itself_tells_a_host(ring, armed, ops, pair):
+    """Which therefore needs no eventfd, and gets none."""
+    assert not readable(ring.fileno())
+    pair[1].send(b"there")
+    assert readable(ring.fileno())
+    ring.enter(False)
+    assert ring.reap(10) == 1
+    assert armed.bytes == b"there"
+    assert not readable(ring.fileno())
+    assert ops.register_eventfd(ring, 0) == -errno.EINVAL
+
+
+@pytest.mark.io_uring_only("an epoll ring is entered by no descriptor")
 def test_the_registered_ring_fd_serves_its_thread_only(ring, armed, ops, pair):
     assert ops.register_ring_fd(ring) == 1
     pair[1].send(b"there")

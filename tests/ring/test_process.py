@@ -35,12 +35,12 @@ def parents(ring, ops, pipe):
 
 
 @pytest.fixture
-def unaffected(parents, ops, pipe, until):
+def unaffected(parents, ops, pipe, until, has_reason):
     """After whatever a child did, the parent's ring goes on as if nothing had been."""
     yield
     ring, op = parents
     assert (ring.in_flight(), ring.closed, ring.enabled) == ([op], False, True)
-    assert not ring.need_wait()
+    assert not has_reason(ring)
     os.write(pipe.write, b"parent")
     until(ring, lambda: not op.in_flight)
     assert (op.heard, op.memory[:6]) == ([(6, False)], b"parent")
@@ -63,9 +63,9 @@ def test_a_child_is_told_to_make_its_own_loop(parents, unaffected, ops, in_child
         check_message(FORKED, ring.reap, 10)
         check_message(FORKED, ring.reap_one)
         check_message(FORKED, ring.enable)
-        return idle.in_flight, idle.heard, ring.need_wait()
+        return idle.in_flight, idle.heard, ring.need_wait(), ring.has_work()
 
-    assert in_child(use) == (False, [], True)
+    assert in_child(use) == (False, [], True, True)
 
 
 def test_a_child_may_look(parents, unaffected, in_child):
@@ -77,6 +77,39 @@ def test_a_child_may_look(parents, unaffected, in_child):
     assert in_child(look) == (0, 1, True)
 
 
+def test_what_a_child_forgets_its_parent_hears_of(ring, ops, pipe, until, in_child):
+    """An epoll set is shared with the child, which must take nothing out of it, such as
+    the registration that waits here for the next read."""
+    op = ops.read(pipe.read, 8)
+    for count in (1, 2):
+        ring.prepare(op)
+        ring.enter(False)
+        os.write(pipe.write, b"parent")
+        until(ring, lambda: not op.in_flight)
+        assert op.heard == [(6, False)] * count
+        in_child(lambda: ops.forget_fd(ring, pipe.read))
+
+
+@pytest.mark.epoll_only("io_uring's registrations are not by number")
+def test_what_a_child_closes_stays_registered_for_its_parent(
+        parents, unaffected, pipe, in_child):
+    def close():
+        os.close(pipe.read)
+        parents[0].close()
+
+    in_child(close)
+
+
+def test_a_pools_buffers_are_not_in_a_childs_memory(
+        parents, unaffected, make_pool, ops, in_child):
+    """Data of the parent's connections, and the place where the next will come."""
+    pool = make_pool(parents[0])
+    places = ops.addresses(pool)
+    assert [is_mapped(place) for place in places] == [True] * 2
+    assert in_child(lambda: [is_mapped(place) for place in places]) == [False] * 2
+
+
+@pytest.mark.io_uring_only("on epoll the queues are the process's own memory")
 def test_nothing_that_the_kernel_writes_is_in_a_childs_memory(
         parents, unaffected, make_pool, ops, in_child):
     """A child that wrote a tail would submit in the name of its parent."""
@@ -97,8 +130,8 @@ def test_a_child_closes_its_copy_and_harms_nobody(parents, unaffected, in_child)
 
 
 def test_a_child_drops_its_copy_and_harms_nobody(
-        io_uring, ops, modes, mode, until, in_child):
-    holder = [Ring(sq_entries=8, **modes[mode])]
+        options, ops, until, in_child):
+    holder = [Ring(sq_entries=8, **options)]
 
     def drop():
         holder.clear()
@@ -112,9 +145,10 @@ def test_a_child_drops_its_copy_and_harms_nobody(
     holder[0].close()
 
 
-def test_a_child_makes_its_own_ring(parents, unaffected, ops, until, in_child):
+def test_a_child_makes_its_own_ring(
+        parents, unaffected, options, ops, until, in_child):
     def own():
-        ring = Ring(sq_entries=8)
+        ring = Ring(sq_entries=8, **options)
         op = ops.nop()
         ring.prepare(op)
         until(ring, lambda: not op.in_flight)
@@ -123,11 +157,11 @@ def test_a_child_makes_its_own_ring(parents, unaffected, ops, until, in_child):
     assert in_child(own) == ([(0, False)], [])
 
 
-def test_a_grandchild_is_no_parent(parents, unaffected, in_child):
+def test_a_grandchild_is_no_parent(parents, unaffected, options, in_child):
     ring, _ = parents
 
     def fork_again():
-        own = Ring(sq_entries=8)
+        own = Ring(sq_entries=8, **options)
         in_child(lambda: check_message(FORKED, own.enter, False))
         in_child(lambda: check_message(FORKED, ring.enter, False))
         own.enter(False)
@@ -137,9 +171,9 @@ def test_a_grandchild_is_no_parent(parents, unaffected, in_child):
 
 
 def test_a_child_that_drops_a_pool_unmaps_nothing_of_its_own(
-        io_uring, ops, in_child):
+        options, ops, in_child):
     """The pool's pages are not inherited: something else may stand there by now."""
-    ring = Ring(sq_entries=8)
+    ring = Ring(sq_entries=8, **options)
     size = 1 << 20
     holder = [BufferPool(ring, 16, size // 16, 16)]
     _, start = ops.addresses(holder[0])
@@ -176,6 +210,12 @@ def test_a_child_that_runs_another_program_does_not_inherit_the_ring(ring):
     assert not os.get_inheritable(ring.fileno())
 
 
+def test_a_child_whose_answer_cannot_be_sent_ends_all_the_same(in_child):
+    """Else it would go on with its parent's tests."""
+    with pytest.raises(AssertionError, match="pickle"):
+        in_child(lambda: lambda: None)
+
+
 # ---- threads ----------------------------------------------------------------
 
 
@@ -210,6 +250,7 @@ def own_ring(request, make_ring):
     return ring
 
 
+@pytest.mark.io_uring_only("SINGLE_ISSUER is the kernel's")
 @pytest.mark.parametrize("wait", [False, True])
 def test_another_thread_may_not_submit(own_ring, ops, until, wait):
     op = ops.nop()
@@ -221,6 +262,7 @@ def test_another_thread_may_not_submit(own_ring, ops, until, wait):
     assert op.heard == [(0, False)]
 
 
+@pytest.mark.io_uring_only("SINGLE_ISSUER is the kernel's")
 def test_what_another_thread_finds_no_room_for_waits_for_the_rings_own(
         own_ring, ops, until):
     """In its order, and before anything newer: a cancel stays behind its request."""
@@ -244,6 +286,7 @@ def test_what_another_thread_finds_no_room_for_waits_for_the_rings_own(
     assert not own_ring.need_wait()
 
 
+@pytest.mark.io_uring_only("SINGLE_ISSUER is the kernel's")
 def test_another_thread_withdraws_what_waits_beside_a_full_queue(
         own_ring, ops, pipe, until):
     def arm_and_withdraw():
@@ -260,6 +303,7 @@ def test_another_thread_withdraws_what_waits_beside_a_full_queue(
         [[(-errno.ECANCELED, False)]] * len(operations))
 
 
+@pytest.mark.io_uring_only("SINGLE_ISSUER is the kernel's")
 def test_what_waits_beside_a_full_queue_goes_with_the_ring(own_ring, ops):
     operations = [ops.nop() for _ in range(3 * own_ring.sq_entries)]
     in_thread(lambda: [own_ring.prepare(op) for op in operations])
@@ -267,6 +311,7 @@ def test_what_waits_beside_a_full_queue_goes_with_the_ring(own_ring, ops):
     assert not any(op.in_flight for op in operations)
 
 
+@pytest.mark.io_uring_only("task work is the kernel's")
 def test_another_thread_cannot_wait_for_deferred_work(make_ring):
     ring = make_ring(taskrun="defer")
     if "DEFER_TASKRUN" not in ring.flag_names:
@@ -275,8 +320,9 @@ def test_another_thread_cannot_wait_for_deferred_work(make_ring):
         in_thread(ring.enter, True, 0)
 
 
-def test_a_ring_of_an_old_kernel_is_for_all_threads(make_ring, modes, ops):
-    ring = make_ring(**modes["plain"])
+@pytest.mark.parametrize("mode", ["plain", "epoll"])
+def test_a_ring_without_a_single_issuer_is_for_all_threads(ring, ops):
+    """As on kernels before 6.0, and on epoll."""
     op = ops.nop()
 
     def use():
@@ -288,6 +334,7 @@ def test_a_ring_of_an_old_kernel_is_for_all_threads(make_ring, modes, ops):
     assert op.heard == [(0, False)]
 
 
+@pytest.mark.io_uring_only("the binding to a thread is the kernel's")
 @pytest.mark.parametrize("taskrun", ["defer", "coop"])
 def test_a_ring_whose_thread_is_gone_is_abandoned_and_its_work_goes_on(
         io_uring, no_leaks, make_ring, make_pool, ops, pair, until, taskrun):
@@ -317,6 +364,37 @@ def test_a_ring_whose_thread_is_gone_is_abandoned_and_its_work_goes_on(
     assert again.bytes == b"in the new thread"
 
 
+@pytest.mark.epoll_only("an io_uring instance obeys one thread for ever")
+def test_a_ring_whose_thread_is_gone_goes_on_in_another(
+        ring, make_pool, ops, pair, pipe, until):
+    op = ops.receive(pair[0].fileno(), make_pool(ring))
+    many = [ops.poll(pipe.read, select.POLLIN) for _ in range(3 * ring.sq_entries)]
+
+    def arm():
+        ring.prepare(op)
+        for poll in many:
+            ring.prepare(poll)
+        ring.enter(False)
+
+    in_thread(arm)
+    pair[1].send(b"in the old ring")
+    until(ring, lambda: op.bytes)
+    assert op.bytes == b"in the old ring"
+    os.write(pipe.write, b"x")
+    until(ring, lambda: not any(poll.in_flight for poll in many))
+    assert [poll.heard for poll in many] == [[(select.POLLIN, False)]] * len(many)
+
+
+@pytest.mark.epoll_only("an io_uring instance obeys one thread for ever")
+def test_close_in_another_thread_ends_everything(ring, ops, pipe):
+    op = ops.poll(pipe.read, select.POLLIN)
+    ring.prepare(op)
+    ring.enter(False)
+    assert in_thread(ring.close) == []
+    assert op.heard == [(-errno.ECANCELED, False)]
+
+
+@pytest.mark.io_uring_only("the binding to a thread is the kernel's")
 def test_a_thread_with_the_number_of_an_ended_one_is_another(
         io_uring, ops, pipe, no_leaks):
     """Numbers of threads are used again; the kernel's binding to a thread is not."""
@@ -336,6 +414,7 @@ def test_a_thread_with_the_number_of_an_ended_one_is_another(
     assert left == [op]
 
 
+@pytest.mark.io_uring_only("SINGLE_ISSUER is the kernel's")
 def test_close_in_another_thread_does_not_wait(own_ring, ops, pipe):
     op = ops.poll(pipe.read, select.POLLIN)
     own_ring.prepare(op)

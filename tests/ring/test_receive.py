@@ -43,6 +43,7 @@ def test_data_that_is_there_is_heard_in_the_submitting_enter(
     assert (op.bytes, op.in_flight) == (b"first", True)
 
 
+@pytest.mark.io_uring_only("on epoll the end waits for data to be there")
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_dry_pool_ends_the_operation_and_keeps_the_bytes(
         ring, make_pool, ops, pair, count):
@@ -63,6 +64,45 @@ def test_a_dry_pool_ends_the_operation_and_keeps_the_bytes(
         assert (ring.reap(10), op.in_flight) == (0, False)
         arm(ring, op)
     assert got + op.take_held() == sent
+
+
+@pytest.mark.epoll_only("the kernel ends the operation with the last buffer")
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_dry_pool_ends_the_operation_when_data_come_and_keeps_the_bytes(
+        ring, make_pool, ops, pair, count, until):
+    """With ENOBUFS; the bytes wait in the socket for the next arming."""
+    pool = make_pool(ring, count=count, most=2, buffer_bytes=4)
+    op = ops.receive(pair[0].fileno(), pool)
+    op.hold = True
+    arm(ring, op)
+    sent = bytes(range(4 * count))
+    pair[1].send(sent)
+    until(ring, lambda: len(op.held) == count)
+    # All buffers are taken, and nothing is there that would need one more.
+    ring.enter(False)
+    assert (ring.reap(10), op.in_flight) == (0, True)
+    pair[1].send(b"more")
+    until(ring, lambda: not op.in_flight)
+    assert op.heard == [(4, True)] * count + [(-errno.ENOBUFS, False)]
+    assert op.take_held() == sent
+    # Giving back does not revive it.
+    ring.enter(False)
+    assert (ring.reap(10), op.in_flight) == (0, False)
+    arm(ring, op)
+    assert op.take_held() == b"more"
+
+
+@pytest.mark.epoll_only("the kernel ends the operation with the last buffer")
+def test_buffers_given_back_in_time_keep_an_operation_armed(
+        ring, make_pool, ops, pair, until):
+    pool = make_pool(ring, count=1, most=1, buffer_bytes=4)
+    op = arm(ring, ops.receive(pair[0].fileno(), pool))
+    op.hold = True
+    for number in range(5):
+        pair[1].send(bytes([number]) * 4)
+        until(ring, lambda: op.held)
+        assert op.take_held() == bytes([number]) * 4
+    assert op.heard == [(4, True)] * 5
 
 
 def test_buffers_given_back_at_once_let_a_pool_of_one_go_on(
@@ -292,6 +332,7 @@ def test_a_poll_hears_of_a_hang_up(ring, ops, pair, until):
     assert op.heard[0][0] & select.POLLRDHUP
 
 
+@pytest.mark.io_uring_only("accept is no operation of the epoll driver's")
 def test_accept_goes_on_for_every_connection(ring, ops, until):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         op = arm(ring, ops.accept(listener.fileno()))
@@ -307,6 +348,15 @@ def test_accept_goes_on_for_every_connection(ring, ops, until):
             peer.close()
 
 
+@pytest.mark.epoll_only("io_uring has the operation")
+def test_what_the_epoll_driver_does_not_know_is_refused(ring, ops, pair, until):
+    """And has_opcode() has said so before."""
+    assert not ring.has_opcode(ops.OP_ACCEPT)
+    op = arm(ring, ops.accept(pair[0].fileno()))
+    assert op.heard == [(-errno.EINVAL, False)]
+
+
+@pytest.mark.io_uring_only("accept is no operation of the epoll driver's")
 def test_accept_without_descriptors_ends_and_can_be_armed_again(
         io_uring, ops, in_child):
     in_child(lambda: accept_without_descriptors(ops))

@@ -1,11 +1,7 @@
-"""How a ring comes to be: the flag ladder, disabled rings, memory, permission."""
+"""How a ring comes to be: the flag ladder, sizes, options, disabled rings."""
 
-import ctypes
 import errno
-import os
-import resource
 import select
-import struct
 import threading
 
 import pytest
@@ -26,6 +22,9 @@ def works(ring, ops):
     ring.reap(10)
     return op.heard == [(0, False)]
 
+
+ladder = pytest.mark.io_uring_only("flags of set-up are the kernel's")
+disabled = pytest.mark.io_uring_only("R_DISABLED is the kernel's")
 
 # ---- the ladder -------------------------------------------------------------
 
@@ -65,6 +64,7 @@ def granted(ring):
     return set(ring.flag_names) - {"CQSIZE", "CLAMP"}
 
 
+@ladder
 @pytest.mark.parametrize(
     "unknown, flags, refused", [rung[1:] for rung in RUNGS], ids=[r[0] for r in RUNGS])
 def test_a_kernel_that_lacks_flags_gets_fewer(make_ring, ops, unknown, flags, refused):
@@ -75,6 +75,7 @@ def test_a_kernel_that_lacks_flags_gets_fewer(make_ring, ops, unknown, flags, re
     assert works(ring, ops)
 
 
+@ladder
 def test_the_newest_kernels_refuse_nothing(make_ring, ops):
     """All flags, or a ladder step for each that this kernel does not have."""
     ring = make_ring()
@@ -86,6 +87,7 @@ def test_the_newest_kernels_refuse_nothing(make_ring, ops):
     assert works(ring, ops)
 
 
+@ladder
 def test_coop_is_the_set_of_the_qemu_series(make_ring, ops):
     ring = make_ring(taskrun="coop")
     if ring.refused:
@@ -95,18 +97,21 @@ def test_coop_is_the_set_of_the_qemu_series(make_ring, ops):
     assert works(ring, ops)
 
 
+@ladder
 def test_coop_below_6_6_is_not_told_about_defer(make_ring, ops):
     ring = make_ring(taskrun="coop", known_flags=mask_without(ops, ["NO_SQARRAY"]))
     assert list(ring.refused) == ["NO_SQARRAY"]
     assert "COOP_TASKRUN" in ring.flag_names
 
 
+@ladder
 def test_flags_are_those_that_flag_names_spell(make_ring, ops):
     ring = make_ring(disabled=True)
     assert ring.flags == sum(getattr(ops, name) for name in ring.flag_names)
     assert ring.flags & ops.R_DISABLED
 
 
+@ladder
 def test_a_kernel_without_any_flag_that_we_need_is_an_error(io_uring, no_leaks):
     """CQSIZE and CLAMP (5.6) are no rung: such a kernel lacks EXT_ARG too."""
     with pytest.raises(OSError) as caught:
@@ -114,21 +119,35 @@ def test_a_kernel_without_any_flag_that_we_need_is_an_error(io_uring, no_leaks):
     assert caught.value.errno == errno.EINVAL
 
 
+@pytest.mark.epoll_only("it has no ladder")
+def test_an_epoll_ring_has_no_flags_of_the_kernels(make_ring, options, ops):
+    """Whatever is asked for and whatever the kernel knows."""
+    ring = make_ring(taskrun="coop", single_issuer=False, known_flags=0, **options)
+    assert (ring.flag_names, ring.refused) == ((), {})
+    assert works(ring, ops)
+
+
+def test_holding_files_is_io_urings(ring, mode):
+    assert ring.holds_files == (ring.driver == "io_uring") == (mode != "epoll")
+
+
 # ---- sizes and arguments ----------------------------------------------------
 
 
-def test_the_completion_queue_is_four_times_as_long_by_default(make_ring):
-    ring = make_ring(sq_entries=16, cq_entries=0)
+def test_the_completion_queue_is_four_times_as_long_by_default(make_ring, options):
+    ring = make_ring(**options, sq_entries=16, cq_entries=0)
     assert (ring.sq_entries, ring.cq_entries) == (16, 64)
 
 
-def test_sizes_are_rounded_up_and_clamped_by_the_kernel(make_ring):
-    ring = make_ring(sq_entries=5, cq_entries=9)
+def test_sizes_are_rounded_up_and_clamped(make_ring, options):
+    ring = make_ring(**options, sq_entries=5, cq_entries=9)
     assert (ring.sq_entries, ring.cq_entries) == (8, 16)
-    assert make_ring(sq_entries=1 << 20, cq_entries=1 << 20).sq_entries == 32768
+    largest = make_ring(**options, sq_entries=1 << 20, cq_entries=1 << 20)
+    assert (largest.sq_entries, largest.cq_entries) == (32768, 65536)
 
 
-@pytest.mark.parametrize("options, error", [
+@pytest.mark.parametrize("mode", ["defer", "epoll"])
+@pytest.mark.parametrize("bad, error", [
     ({"sq_entries": 0}, OSError),
     ({"sq_entries": 64, "cq_entries": 8}, OSError),
     ({"sq_entries": -1}, OverflowError),
@@ -137,39 +156,46 @@ def test_sizes_are_rounded_up_and_clamped_by_the_kernel(make_ring):
     ({"taskrun": "sometimes"}, ValueError),
     ({"taskrun": None}, (TypeError, ValueError)),
     ({"sq_poll": True}, TypeError),
+    ({"driver": "kqueue"}, ValueError),
+    ({"driver": ""}, ValueError),
+    ({"driver": None}, (TypeError, ValueError)),
 ])
-def test_bad_options_are_refused(io_uring, no_leaks, options, error):
+def test_bad_options_are_refused(options, no_leaks, bad, error):
     with pytest.raises(error):
-        Ring(**options)
+        Ring(**{**options, **bad})
 
 
-@pytest.mark.parametrize("options", [
+@pytest.mark.parametrize("mode", ["defer", "epoll"])
+@pytest.mark.parametrize("bad", [
     {"most": 3}, {"most": 65536}, {"count": 1, "most": 4, "buffer_bytes": -1}])
-def test_a_pool_of_a_bad_size_is_refused(make_ring, options):
-    ring = make_ring()
+def test_a_pool_of_a_bad_size_is_refused(ring, bad):
     with pytest.raises((OSError, OverflowError)):
-        BufferPool(ring, **options)
+        BufferPool(ring, **bad)
     with pytest.raises(TypeError):
         BufferPool(None)
 
 
-def test_repr_tells_the_state(make_ring, ops):
-    ring = make_ring(disabled=True)
-    assert repr(ring).startswith("<Ring disabled ")
-    ring.enable()
+def test_repr_tells_the_driver_and_the_state(ring, ops):
     op = ops.nop()
     assert repr(op) == "<Recorded idle>"
     ring.prepare(op)
-    assert repr(ring).startswith("<Ring enabled ") and "1 in flight" in repr(ring)
+    assert repr(ring).startswith(f"<Ring {ring.driver} enabled ")
+    assert "1 in flight" in repr(ring)
     ring.cancel(op)
     assert repr(op) == "<Recorded in flight, cancel requested>"
     ring.close()
-    assert repr(ring).startswith("<Ring closed ")
+    assert repr(ring).startswith(f"<Ring {ring.driver} closed ")
+
+
+@disabled
+def test_repr_tells_of_a_disabled_ring(make_ring):
+    assert repr(make_ring(disabled=True)).startswith("<Ring io_uring disabled ")
 
 
 # ---- disabled rings ---------------------------------------------------------
 
 
+@disabled
 @pytest.mark.parametrize("taskrun", ["defer", "coop"])
 def test_nothing_is_submitted_before_enable(make_ring, make_pool, ops, pair, taskrun):
     ring = make_ring(taskrun=taskrun, disabled=True)
@@ -190,6 +216,7 @@ def test_nothing_is_submitted_before_enable(make_ring, make_pool, ops, pair, tas
     assert op.bytes == b"early"
 
 
+@disabled
 def test_the_thread_that_enables_is_the_issuer(make_ring, ops):
     ring = make_ring(disabled=True)
     outcome = []
@@ -206,6 +233,7 @@ def test_the_thread_that_enables_is_the_issuer(make_ring, ops):
         ring.enter(False)
 
 
+@disabled
 def test_enable_twice_is_once(make_ring, ops):
     ring = make_ring(disabled=True)
     ring.enable()
@@ -213,6 +241,7 @@ def test_enable_twice_is_once(make_ring, ops):
     assert works(ring, ops)
 
 
+@disabled
 def test_a_disabled_ring_closes_with_what_was_prepared(make_ring, ops):
     """Never submitted: nothing to wait for, nothing the kernel could still touch."""
     ring = make_ring(disabled=True)
@@ -222,6 +251,16 @@ def test_a_disabled_ring_closes_with_what_was_prepared(make_ring, ops):
     assert (op.in_flight, ring.in_flight_count) == (False, 0)
 
 
+@pytest.mark.epoll_only("it has no thread to be bound to")
+def test_an_epoll_ring_works_from_the_start(make_ring, options, ops):
+    ring = make_ring(disabled=True, **options)
+    assert ring.enabled and ring.owner != 0
+    assert works(ring, ops)
+    ring.enable()
+    assert works(ring, ops)
+
+
+@disabled
 def test_restrictions_are_set_before_enable(make_ring, ops, pipe):
     ring = make_ring(disabled=True)
     assert ops.allow_only_nop(ring) == 0
@@ -233,117 +272,3 @@ def test_restrictions_are_set_before_enable(make_ring, ops, pipe):
     ring.reap(10)
     assert allowed.heard == [(0, False)]
     assert forbidden.heard == [(-errno.EACCES, False)]
-
-
-# ---- memory and permission --------------------------------------------------
-
-
-def as_nobody(locked_bytes):
-    """In a child: an ordinary user under RLIMIT_MEMLOCK, as in a container. One that
-    nobody else is: what a user has locked is counted over all processes."""
-    user = 0x40000000 + os.getpid()
-    resource.setrlimit(resource.RLIMIT_MEMLOCK, (locked_bytes, locked_bytes))
-    os.setgroups([])
-    os.setresgid(user, user, user)
-    os.setresuid(user, user, user)
-
-
-needs_root = pytest.mark.skipif(
-    os.getuid() != 0, reason="must be root to become nobody")
-
-
-@needs_root
-def test_enomem_is_retried_with_a_smaller_ring(io_uring, ops, in_child):
-    def big_ring():
-        as_nobody(64 * 1024)
-        ring = Ring(sq_entries=4096)
-        return ring.sq_entries, ring.cq_entries, works(ring, ops), ring.close()
-
-    sq_entries, cq_entries, good, left = in_child(big_ring)
-    assert 8 <= sq_entries < 4096 and cq_entries >= 2 * sq_entries
-    assert good and left == []
-
-
-@needs_root
-def test_no_memory_at_all_is_enomem(io_uring, in_child):
-    def no_ring():
-        as_nobody(0)
-        try:
-            Ring(sq_entries=256)
-        except OSError as error:
-            return error.errno
-
-    assert in_child(no_ring) == errno.ENOMEM
-
-
-@needs_root
-@pytest.mark.parametrize("sq_entries", [8, 256])
-def test_rings_made_and_closed_in_turn_outlive_the_late_memory(
-        io_uring, ops, in_child, sq_entries):
-    """A closed ring's memory is given back up to 20 ms late: each test has a loop."""
-
-    def make_many():
-        as_nobody(64 * 1024)
-        for _ in range(40):
-            ring = Ring(sq_entries=sq_entries)
-            assert works(ring, ops)
-            ring.close()
-
-    in_child(make_many)
-
-
-PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
-SECCOMP_RET_ERRNO, SECCOMP_RET_ALLOW = 0x00050000, 0x7FFF0000
-BPF_LOAD, BPF_EQUAL, BPF_RETURN = 0x20, 0x15, 0x06
-
-
-def forbid(number, code):
-    """A seccomp filter, as containers have it: this system call fails with `code`."""
-    instructions = b"".join(struct.pack("HBBI", *fields) for fields in (
-        (BPF_LOAD, 0, 0, 0), (BPF_EQUAL, 0, 1, number),
-        (BPF_RETURN, 0, 0, SECCOMP_RET_ERRNO | code),
-        (BPF_RETURN, 0, 0, SECCOMP_RET_ALLOW)))
-    memory = ctypes.create_string_buffer(instructions)
-    program = struct.pack("H6xP", len(instructions) // 8, ctypes.addressof(memory))
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    assert prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-    assert prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0) == 0
-
-
-@pytest.mark.parametrize("code", [errno.EPERM, errno.ENOSYS])
-def test_a_forbidden_system_call_is_reported_as_it_is(io_uring, ops, in_child, code):
-    """Not taken for a missing flag, and not tried again."""
-
-    def refused():
-        forbid(ops.SYS_SETUP, code)
-        try:
-            Ring()
-        except OSError as error:
-            return error.errno, isinstance(error, PermissionError)
-
-    assert in_child(refused) == (code, code == errno.EPERM)
-
-
-def test_nothing_is_left_of_a_ring_that_could_not_be_probed(io_uring, ops, in_child):
-    """A filter that lets set-up pass and stops what comes after it."""
-
-    def refused():
-        forbid(ops.SYS_REGISTER, errno.EPERM)
-        before = os.listdir("/proc/self/fd")
-        with pytest.raises(PermissionError):
-            Ring()
-        return before == os.listdir("/proc/self/fd")
-
-    assert in_child(refused)
-
-
-def test_a_forbidden_enter_is_reported_as_it_is(io_uring, ops, in_child):
-    def refused():
-        ring = Ring()
-        forbid(ops.SYS_ENTER, errno.EPERM)
-        ring.prepare(ops.nop())
-        with pytest.raises(PermissionError):
-            ring.enter(True)
-        return len(ring.abandon())
-
-    assert in_child(refused) == 1

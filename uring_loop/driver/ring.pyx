@@ -161,7 +161,8 @@ cdef class Ring:
     """
 
     def __cinit__(self, *, str driver="io_uring", unsigned sq_entries=256,
-                  unsigned cq_entries=0, str taskrun="defer", bint single_issuer=True, bint disabled=False,
+                  unsigned cq_entries=0, str taskrun="defer",
+                  bint single_issuer=True, bint disabled=False,
                   unsigned known_flags=0xFFFFFFFF):
         cdef unsigned flags = (
             IORING_SETUP_SUBMIT_ALL | IORING_SETUP_TASKRUN_FLAG
@@ -502,7 +503,8 @@ cdef class Ring:
 
     cpdef bint has_work(self) noexcept:
         """The same, asked for certain: on epoll it takes a system call, since
-        `need_wait` is true there as long as anything is armed."""
+        `need_wait` is true there as long as anything is armed. There a registration
+        that nobody wants any more counts as work, too: an enter takes it out."""
         # System calls and loads: cannot raise.
         if self.closed or self.is_forked():
             return True
