@@ -5,6 +5,7 @@ descriptor, and while the package is being upgraded.
 """
 
 import asyncio
+import functools
 import os
 import selectors
 import signal
@@ -54,6 +55,8 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         self.backend_reason = "available" if backend == "auto" else "asked for"
         self._listeners = {}
         self._pidfds = set()
+        # Of datagram endpoints that are being made: others may have them, too.
+        self._given_sockets = []
         selector = None
         try:
             if backend != "selector":
@@ -179,6 +182,17 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
     create_connection = connect.create_connection
     _sock_sendfile_native = sock_calls._sock_sendfile_native
 
+    @functools.wraps(asyncio.SelectorEventLoop.create_datagram_endpoint)
+    async def create_datagram_endpoint(self, *args, sock=None, **options):
+        """asyncio's; it does not tell the transport whose socket it is."""
+        if sock is None:
+            return await super().create_datagram_endpoint(*args, **options)
+        self._given_sockets.append(sock)
+        try:
+            return await super().create_datagram_endpoint(*args, sock=sock, **options)
+        finally:
+            self._given_sockets.remove(sock)
+
     # ---- watches of descriptors
 
     _add_reader = watches._add_reader
@@ -203,7 +217,8 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
             return super()._make_datagram_transport(
                 sock, protocol, address, waiter, extra)
         _compat.refuse_second_transport(self, sock)
-        return DatagramTransport(self, sock, protocol, address, waiter, extra)
+        return DatagramTransport(
+            self, sock, protocol, address, waiter, extra, sock in self._given_sockets)
 
     def _make_ssl_transport(
             self, rawsock, protocol, sslcontext, waiter=None, *, server_side=False,

@@ -17,6 +17,10 @@ cdef class DatagramTransport(Transport):
     # None for other families than the Internet's.
     cdef AddressBook book
     cdef unsigned name_bytes
+    # Others may have the socket, too: nothing of ours is in flight on it.
+    cdef bint shared
+    cdef bint reader_added
+    cdef bint writer_added
     cdef object backlog
     cdef Py_ssize_t backlog_bytes
 
@@ -27,3 +31,4 @@ cdef class DatagramTransport(Transport):
     cdef bint send_now(self, data, address) except -1
     cdef int keep(self, bytes data, address) except -1
     cdef int backlog_sent(self) except -1
+    cdef int unwatch_writable(self) except -1

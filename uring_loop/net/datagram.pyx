@@ -5,6 +5,11 @@ large enough for the largest datagram, so that none is cut; only the pages that 
 ones touch take memory. Other families know larger datagrams and other addresses: they
 read by a poll and recvfrom(2), as all sockets do before Linux 6.0.
 
+A socket that the program has made may have other owners: its duplicates, another process,
+another loop. What a multishot takes from it before it is delivered would be lost to them,
+and a request in flight would hold the file. So such a socket is watched, as by asyncio,
+and a datagram is taken only to be delivered at once.
+
 Sending tries at once. What the socket does not take waits for a poll, in order.
 """
 
@@ -103,9 +108,11 @@ cdef class DatagramTransport(Transport):
         self.receive = ReceiveMessages(self)
         self.backlog = collections.deque()
 
-    def __init__(self, loop, sock, protocol, address=None, waiter=None, extra=None):
+    def __init__(self, loop, sock, protocol, address=None, waiter=None, extra=None,
+                 shared=False):
         Transport.__init__(self, loop, sock, protocol, extra)
         self.address = address
+        self.shared = shared
         self.name_bytes = NAME_BYTES.get(sock.family, 0)
         if self.name_bytes:
             self.book = AddressBook(sock.family)
@@ -121,6 +128,27 @@ cdef class DatagramTransport(Transport):
         return self.address
 
     # ---- reading
+
+    cdef int arm(self) except -1:
+        if not self.shared:
+            return Transport.arm(self)
+        if not self.reader_added and self.wants_data():
+            self.loop._add_reader(self.fd, self._read_ready)
+            self.reader_added = True
+        return 0
+
+    cdef int disarm(self) except -1:
+        if self.reader_added:
+            self.reader_added = False
+            self.loop._remove_reader(self.fd)
+        return Transport.disarm(self)
+
+    cdef int stop_reading(self) except -1:
+        self.disarm()
+        return Transport.stop_reading(self)
+
+    def _read_ready(self):
+        self.readable()
 
     cdef bint open_pool(self) except -1:
         return self.loop.open_message_pool()
@@ -299,6 +327,28 @@ cdef class DatagramTransport(Transport):
         self.watch_writable()
         return self.pause_protocol_if_full()
 
+    cdef int watch_writable(self) except -1:
+        if not self.shared:
+            return Transport.watch_writable(self)
+        if not self.writer_added:
+            self.loop._add_writer(self.fd, self._write_ready)
+            self.writer_added = True
+        return 0
+
+    cdef int unwatch_writable(self) except -1:
+        if self.writer_added:
+            self.writer_added = False
+            self.loop._remove_writer(self.fd)
+        return 0
+
+    def _write_ready(self):
+        try:
+            self._send_backlog()
+        finally:
+            if not self.backlog:
+                self.unwatch_writable()
+            self.backlog_sent()
+
     cdef int writable(self, int res) except -1:
         """There is room again: send until there is none."""
         cdef Handle handle = Handle.__new__(Handle)
@@ -334,5 +384,7 @@ cdef class DatagramTransport(Transport):
     cdef int drop_unsent(self) except -1:
         self.backlog.clear()
         self.backlog_bytes = 0
-        self.loop.cancel(self.flush)
+        self.unwatch_writable()
+        if self.flush is not None:
+            self.loop.cancel(self.flush)
         return 0

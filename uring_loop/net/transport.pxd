@@ -82,6 +82,7 @@ cdef class Transport(PiecemealWriter):
     cdef bint busy(self) noexcept
     cdef bint wants_data(self) noexcept
     cdef int arm(self) except -1
+    cdef int disarm(self) except -1
     cdef int stop_reading(self) except -1
     cdef int watch_writable(self) except -1
     cdef int pause_protocol_if_full(self) except -1

@@ -349,8 +349,7 @@ cdef class Transport(PiecemealWriter):
         if self.closing or self.paused:
             return
         self.paused = True
-        # A poll may stay in flight: it takes nothing from the socket.
-        self.loop.cancel(self.receive)
+        self.disarm()
         if self.loop.debug:
             logger.debug("%r pauses reading", self)
 
@@ -387,6 +386,11 @@ cdef class Transport(PiecemealWriter):
         if not self.bulk.in_flight:
             self.loop.ring.prepare(self.bulk)
         return 0
+
+    cdef int disarm(self) except -1:
+        """End what takes data from the socket, for a pause."""
+        # A poll may stay in flight: it takes nothing.
+        return self.loop.cancel(self.receive)
 
     cdef int stop_reading(self) except -1:
         """End the operations that read, and forget what is pending."""
