@@ -5,10 +5,10 @@ large enough for the largest datagram, so that none is cut; only the pages that 
 ones touch take memory. Other families know larger datagrams and other addresses: they
 read by a poll and recvfrom(2), as all sockets do before Linux 6.0.
 
-A socket that the program has made may have other owners: its duplicates, another process,
-another loop. What a multishot takes from it before it is delivered would be lost to them,
-and a request in flight would hold the file. So such a socket is watched, as by asyncio,
-and a datagram is taken only to be delivered at once.
+A socket that the program has made may have other owners: its duplicates, another
+process, another loop. What a multishot takes from it before it is delivered would be
+lost to them, and a request in flight would hold the file. So such a socket is watched,
+as by asyncio, and a datagram is taken only to be delivered at once.
 
 Sending tries at once. What the socket does not take waits for a poll, in order.
 """

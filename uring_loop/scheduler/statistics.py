@@ -34,3 +34,19 @@ class Statistics(types.SimpleNamespace):
     spins_missed: int
     #: Time spent spinning, in nanoseconds.
     spun_ns: int
+
+
+def gather_statistics(ring, pool, poll, **counts):
+    """The numbers of a loop's parts; `ring` and `pool` are None where there is none."""
+    return Statistics(
+        **counts,
+        enters=0 if ring is None else ring.enter_count,
+        completions=0 if ring is None else ring.completion_count,
+        full_queues=0 if ring is None else ring.full_count,
+        in_flight=0 if ring is None else ring.in_flight_count,
+        pool_buffers=0 if pool is None else pool.count,
+        poll_ns=poll.ns,
+        spins_hit=poll.hit_count,
+        spins_missed=poll.missed_count,
+        spun_ns=poll.spun_ns,
+    )
