@@ -405,7 +405,7 @@ cdef class LoopCore(HandleOwner):
         return 0
 
     cdef int detect_overrides(self) except -1:
-        """A subclass or a tool may replace the clock, or what the loop tells or asks."""
+        """A subclass or a tool may replace the clock, the cancel hook or select()."""
         self.has_time_override = getattr(self.time, "__func__", None) is not OWN_TIME
         self.has_cancel_override = getattr(
             self._timer_handle_cancelled, "__func__", None) is not OWN_CANCELLED
