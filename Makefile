@@ -47,4 +47,4 @@ $(VENV)/examples: $(VENV)/built examples/requirements.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info uring_loop/*/*.so uring_loop/*/*.c
+	rm -rf $(VENV) build *.egg-info uring_loop/*.so uring_loop/*/*.c

@@ -35,7 +35,7 @@ def import_installed_package():
     """
     shadowing = [p for p in sys.path if pathlib.Path(p or os.curdir).resolve() == ROOT]
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
-    built_in_place = any(ROOT.glob(f"uring_loop/*/*{suffix}"))
+    built_in_place = any(ROOT.glob(f"uring_loop/*{suffix}"))
     before = list(sys.path)
     if not built_in_place:
         sys.path[:] = [p for p in sys.path if p not in shadowing]

@@ -180,7 +180,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
     create_connection = connect.create_connection
     _sock_sendfile_native = sock_calls._sock_sendfile_native
 
-    # ---- connections over a user's own sockets
+    # ---- transports over a user's own sockets
 
     async def create_unix_connection(self, protocol_factory, path=None, **options):
         """asyncio's, but the transport knows that `sock` belongs to the user."""
@@ -193,6 +193,13 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         with UserSocket(self, sock):
             return await super().connect_accepted_socket(
                 protocol_factory, sock, **options)
+
+    async def create_datagram_endpoint(self, protocol_factory, *args, sock=None,
+                                       **options):
+        """asyncio's, but the transport knows that `sock` belongs to the user."""
+        with UserSocket(self, sock):
+            return await super().create_datagram_endpoint(
+                protocol_factory, *args, sock=sock, **options)
 
     # ---- watches of descriptors
 
@@ -219,7 +226,8 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
             return super()._make_datagram_transport(
                 sock, protocol, address, waiter, extra)
         _compat.refuse_second_transport(self, sock)
-        return DatagramTransport(self, sock, protocol, address, waiter, extra)
+        return DatagramTransport(
+            self, sock, protocol, address, waiter, extra, is_users(self, sock))
 
     def _make_ssl_transport(
             self, rawsock, protocol, sslcontext, waiter=None, *, server_side=False,

@@ -29,8 +29,8 @@ def shared_object():
         if os.path.exists(stem + suffix):
             return stem + suffix
     raise ImportError(
-        f"{stem}*.so is missing: the compiled modules of uring_loop have not been built "
-        f"for this Python ({sys.implementation.cache_tag})")
+        f"{stem}*.so is missing: the compiled modules of uring_loop have not been "
+        f"built for this Python ({sys.implementation.cache_tag})")
 
 
 def load(name, path):

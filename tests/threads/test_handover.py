@@ -76,24 +76,21 @@ class Receiver(asyncio.Protocol, asyncio.DatagramProtocol):
 
 
 def connect(loop, kind, protocol):
-    ours, protocol.peer = socket_pair(kind)
-    if kind == socket.SOCK_STREAM:
-        making = loop.create_connection(lambda: protocol, sock=ours)
-    else:
-        making = loop.create_datagram_endpoint(lambda: protocol, sock=ours)
-    loop.run_until_complete(making)
+    loop.run_until_complete(make_connection(loop, kind, protocol))
     return protocol
 
 
-def socket_pair(kind):
+async def make_connection(loop, kind, protocol):
+    """By a socket that the loop has made, if it is one for datagrams: others are
+    watched, and no completion brings their datagrams."""
     if kind == socket.SOCK_STREAM:
-        return socket.socketpair()
-    ends = [socket.socket(socket.AF_INET, kind) for _ in range(2)]
-    for end in ends:
-        end.bind(("127.0.0.1", 0))
-    for end, other in zip(ends, reversed(ends)):
-        end.connect(other.getsockname())
-    return ends
+        ours, protocol.peer = socket.socketpair()
+        await loop.create_connection(lambda: protocol, sock=ours)
+    else:
+        transport, _ = await loop.create_datagram_endpoint(
+            lambda: protocol, ("127.0.0.1", 0))
+        protocol.peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        protocol.peer.connect(transport.get_extra_info("sockname"))
 
 
 def run(loop):
@@ -168,10 +165,7 @@ def test_a_completion_of_the_old_ring_makes_the_first_pool(loop, kind):
     async def read(file):
         await file.read(2)
         receiver = Receiver()
-        ours, receiver.peer = socket_pair(kind)
-        make = (loop.create_connection if kind == socket.SOCK_STREAM
-                else loop.create_datagram_endpoint)
-        await make(lambda: receiver, sock=ours)
+        await make_connection(loop, kind, receiver)
         receivers.append(receiver)
 
     async def begin():

@@ -103,7 +103,11 @@ cdef class DatagramTransport(Transport):
         self.receive = ReceiveMessages(self)
         self.backlog = collections.deque()
 
-    def __init__(self, loop, sock, protocol, address=None, waiter=None, extra=None):
+    def __init__(self, loop, sock, protocol, address=None, waiter=None, extra=None,
+                 user_socket=False):
+        # The user's socket may have other owners, such as forked processes. Nothing may
+        # take a datagram from them that is not delivered at once.
+        self.user_socket = self.by_readiness = user_socket
         Transport.__init__(self, loop, sock, protocol, extra)
         self.address = address
         self.name_bytes = NAME_BYTES.get(sock.family, 0)
@@ -301,14 +305,21 @@ cdef class DatagramTransport(Transport):
 
     cdef int writable(self, int res) except -1:
         """There is room again: send until there is none."""
-        cdef Handle handle = Handle.__new__(Handle)
-        handle._callback = self._send_backlog
-        handle._args = ()
-        handle._loop = self.loop
-        handle._context = self.flush.context
+        cdef Handle handle
         try:
-            run_handle(handle)
+            if self.room_watch is not None:
+                # It has a context of its own, and reports what is raised.
+                self._send_backlog()
+            else:
+                handle = Handle.__new__(Handle)
+                handle._callback = self._send_backlog
+                handle._args = ()
+                handle._loop = self.loop
+                handle._context = self.flush.context
+                run_handle(handle)
         finally:
+            if not self.backlog:
+                self.unwatch_room()
             self.backlog_sent()
         return 0
 

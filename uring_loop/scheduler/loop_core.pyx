@@ -41,7 +41,7 @@ from uring_loop.scheduler.busy_poll cimport AdaptivePoll, now_ns
 from uring_loop.scheduler.clock cimport clock_time, clock_value
 from uring_loop.scheduler.handles cimport (
     Handle, HandleOwner, TimerHandle, run_handle)
-from uring_loop.scheduler.statistics import Statistics
+from uring_loop.scheduler.statistics import gather_statistics
 from uring_loop.scheduler.timer_heap cimport (
     is_cancelled, pop_timer, push_timer, when_at, without_cancelled)
 from uring_loop.scheduler.wakeup cimport WakeOperation
@@ -106,7 +106,6 @@ cdef class LoopCore(HandleOwner):
         PyMem_Free(self.bulk_buffer)
 
     # ---- fields of BaseEventLoop that are more than a slot
-
     @property
     def _ready(self):
         return self.ready
@@ -356,8 +355,7 @@ cdef class LoopCore(HandleOwner):
                     return self.ring.enter(True, timeout)
             finally:
                 self.idle = AWAKE
-        # Callbacks in C would otherwise keep Ctrl-C waiting for ever.
-        PyErr_CheckSignals()
+        PyErr_CheckSignals()    # callbacks in C would keep Ctrl-C waiting for ever
         if self.ring.need_wait():
             self.ring.enter(False)
         return 0
@@ -386,8 +384,7 @@ cdef class LoopCore(HandleOwner):
         return self.poll.adjust(now_ns() - start)
 
     cdef int detect_overrides(self) except -1:
-        """A subclass or a test may bring another clock, hear of cancelled timers, or
-        wait in the selector's place."""
+        """A subclass or a tool may replace the clock, the cancel hook or select()."""
         self.has_time_override = getattr(self.time, "__func__", None) is not OWN_TIME
         self.has_cancel_override = getattr(
             self._timer_handle_cancelled, "__func__", None) is not OWN_CANCELLED
@@ -426,22 +423,9 @@ cdef class LoopCore(HandleOwner):
 
     def statistics(self):
         """A `Statistics`: what the loop has done so far, and how things stand now."""
-        cdef Ring ring = self.ring
-        cdef BufferPool pool = self.pool
-        return Statistics(
-            iterations=self.step_number,
-            enters=ring.enter_count,
-            completions=ring.completion_count,
-            full_queues=ring.full_count,
-            in_flight=ring.in_flight_count,
-            ready=len(self.ready),
-            timers=len(self.timers),
-            pool_buffers=0 if pool is None else pool.count,
-            poll_ns=self.poll.ns,
-            spins_hit=self.poll.hit_count,
-            spins_missed=self.poll.missed_count,
-            spun_ns=self.poll.spun_ns,
-        )
+        return gather_statistics(
+            self.ring, self.pool, self.poll, iterations=self.step_number,
+            ready=len(self.ready), timers=len(self.timers))
 
     cdef double now(self) except? -1:
         return self.time() if self.has_time_override else clock_time()
@@ -644,7 +628,7 @@ cdef class LoopCore(HandleOwner):
         })
 
     cdef bint open_pool(self) except -1:
-        """Have the pool that multishot receives need; False if there can be none."""
+        """Have the pool of multishot receives; False if there can be none."""
         if self.pool is None and self.multishot:
             try:
                 self.pool = make_stream_pool(self.ring)

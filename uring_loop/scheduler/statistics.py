@@ -1,9 +1,9 @@
 """Statistics: what a loop has done so far, in numbers."""
 
-import types
+from typing import NamedTuple
 
 
-class Statistics(types.SimpleNamespace):
+class Statistics(NamedTuple):
     """Counts since the loop was made, and how things stand now, on both backends."""
 
     #: Iterations so far.
@@ -30,3 +30,19 @@ class Statistics(types.SimpleNamespace):
     spins_missed: int
     #: Time spent spinning, in nanoseconds.
     spun_ns: int
+
+
+def gather_statistics(ring, pool, poll, **counts):
+    """The numbers of a loop's parts; `pool` is None before the first stream."""
+    return Statistics(
+        **counts,
+        enters=ring.enter_count,
+        completions=ring.completion_count,
+        full_queues=ring.full_count,
+        in_flight=ring.in_flight_count,
+        pool_buffers=0 if pool is None else pool.count,
+        poll_ns=poll.ns,
+        spins_hit=poll.hit_count,
+        spins_missed=poll.missed_count,
+        spun_ns=poll.spun_ns,
+    )
