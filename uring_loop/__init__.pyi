@@ -6,9 +6,8 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, Self, TypedDict, TypeVar, TypeVarTuple, Unpack
+from typing import Any, Literal, NamedTuple, Self, TypedDict, TypeVar, TypeVarTuple, Unpack
 
 from uring_loop import fs as fs
 from uring_loop.files.opening import aligned_buffer as aligned_buffer
@@ -75,8 +74,7 @@ class Guest:
     ) -> AbstractContextManager[Guest]: ...
     def paused(self) -> AbstractContextManager[None]: ...
 
-@dataclass(frozen=True, slots=True)
-class Statistics:
+class Statistics(NamedTuple):
     iterations: int
     enters: int
     completions: int

@@ -13,7 +13,8 @@ import threading
 
 import pytest
 
-from .endpoints import Recorder, pattern, wired
+from . import rigs
+from .endpoints import KINDS, BufferedRecorder, Recorder, in_thread, pattern, wired
 from .framework import parity, promise
 
 SIZE = 800_000
@@ -98,6 +99,166 @@ def test_an_interrupted_data_received_leaves_nothing_unread(loop, trace):
     loop.run_until_complete(reading)
     loop.run_until_complete(closed(transport, protocol))
     far.close()
+
+
+def run_through(loop, coroutine):
+    """Run it, again after each KeyboardInterrupt; how many there were."""
+    task = loop.create_task(coroutine)
+    interruptions = 0
+    while True:
+        try:
+            loop.run_until_complete(task)
+            return interruptions
+        except KeyboardInterrupt:
+            interruptions += 1
+
+
+def interrupted(kind, method, call):
+    """A recorder whose method raises KeyboardInterrupt in its call of that number."""
+    calls = 0
+
+    class Interrupted(kind):
+        pass
+
+    def interrupting(self, *args):
+        nonlocal calls
+        calls += 1
+        if calls == call and method == "get_buffer":
+            raise KeyboardInterrupt
+        result = getattr(super(Interrupted, self), method)(*args)
+        if calls == call:
+            raise KeyboardInterrupt
+        return result
+
+    setattr(Interrupted, method, interrupting)
+    return Interrupted
+
+
+METHODS = [
+    (Recorder, "data_received", 1),
+    (Recorder, "eof_received", 1),
+    (Recorder, "connection_lost", 1),
+    (BufferedRecorder, "get_buffer", 3),
+    (BufferedRecorder, "buffer_updated", 3),
+    (BufferedRecorder, "eof_received", 1),
+]
+
+
+@pytest.mark.parametrize("kind", rigs.SOCKETS)
+@pytest.mark.parametrize("recorder, method, call", METHODS)
+@pytest.mark.parametrize("size", [40_000, SIZE])
+@parity
+def test_an_interrupted_method_of_a_reader_loses_nothing(
+        loop, trace, kind, recorder, method, call, size):
+    factory = interrupted(recorder, method, call)
+
+    async def main():
+        async with rigs.connected(loop, kind, trace, factory) as rig:
+            await rig.far.sends(pattern(size))
+            await rig.far.ends()
+            await rig.over()
+
+    trace("interruptions", run_through(loop, main()))
+
+
+@pytest.mark.parametrize("kind", rigs.TLS)
+@pytest.mark.parametrize("recorder, method, call", [
+    each for each in METHODS if each[1] in ("get_buffer", "buffer_updated")])
+@promise
+def test_an_interrupted_reader_over_tls_needs_no_further_data(
+        loop, trace, kind, recorder, method, call):
+    """On asyncio the rest comes with the peer's next bytes."""
+    factory = interrupted(recorder, method, call)
+
+    async def main():
+        async with rigs.connected(loop, kind, trace, factory) as rig:
+            await rig.far.sends(pattern(40_000))
+            await rig.reading.receives(40_000)
+
+    assert run_through(loop, main()) == 1
+
+
+@pytest.mark.parametrize("kind", rigs.TLS)
+@promise
+def test_an_end_behind_interrupted_data_over_tls_is_told(loop, trace, kind):
+    factory = interrupted(Recorder, "data_received", 1)
+
+    async def main():
+        async with rigs.connected(loop, kind, trace, factory) as rig:
+            await rig.far.sends(b"the last words")
+            await rig.far.ends()
+            await rig.over()
+            assert rig.reading.has_happened("eof_received")
+
+    assert run_through(loop, main()) == 1
+
+
+@pytest.mark.parametrize("recorder, method, call", [
+    each for each in METHODS if each[1] not in ("eof_received", "connection_lost")])
+@promise
+def test_interrupted_delivery_of_what_a_pause_kept_loses_nothing(
+        loop, trace, recorder, method, call):
+    protocol = interrupted(recorder, method, call)(trace.lane("near"))
+    transport, peer = loop.run_until_complete(wired(loop, "tcp", protocol))
+
+    async def pause_and_resume():
+        peer.sendall(pattern(14_000))
+        # In this iteration it is received, but a pause keeps it.
+        transport.pause_reading()
+        await asyncio.sleep(0)
+        peer.sendall(pattern(14_000))
+        transport.resume_reading()
+        await protocol.receives(28_000)
+
+    assert run_through(loop, pause_and_resume()) == 1
+    loop.run_until_complete(closed(transport, protocol))
+    peer.close()
+
+
+@pytest.mark.parametrize("kind", rigs.SOCKETS)
+@parity
+def test_an_interrupted_pause_writing_loses_nothing(loop, trace, kind):
+    factory = interrupted(Recorder, "pause_writing", 1)
+
+    async def main():
+        async with rigs.connected(loop, kind, trace, factory) as rig:
+            loop.call_soon(rig.writer.write, pattern(SIZE * 5))
+            loop.call_soon(rig.writer.close)
+            trace("received", await rig.far.reads_to_end())
+            await rig.over()
+
+    trace("interruptions", run_through(loop, main()))
+
+
+@promise
+def test_another_connections_interruption_does_not_take_a_write(loop, trace):
+    """A write sends first what another connection holds back, and calls its protocol.
+    """
+    holder = interrupted(Recorder, "pause_writing", 1)(trace.lane("holder"))
+    other = Recorder(trace.lane("other"))
+    transport, peer = loop.run_until_complete(wired(loop, "unix", holder))
+    transport_2, peer_2 = loop.run_until_complete(wired(loop, "unix", other))
+
+    async def write():
+        for _ in range(8):     # the habit of writing in pieces
+            transport.write(b"head ")
+            transport.write(b"body")
+            await asyncio.sleep(0)
+        transport.set_write_buffer_limits(high=0)
+        with socket.socket(fileno=os.dup(transport._sock_fd)) as full:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    full.send(bytes(1000))
+        transport.write(b"head ")
+        transport_2.write(b"all of it")
+
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(write())
+    assert peer_2.recv(1000) == b"all of it"
+    for one, protocol in ((transport, holder), (transport_2, other)):
+        loop.run_until_complete(closed(one, protocol))
+    peer.close()
+    peer_2.close()
 
 
 @parity

@@ -313,6 +313,7 @@ cdef class StreamTransport(StreamWriter):
     cdef bint borrow_buffer(self, Py_buffer *view) except -1:
         """The memory of the protocol's buffer; False if it has none to give, and the
         connection ends."""
+        cdef bint borrowed = False
         message = GET_BUFFER_FAILED
         try:
             buffer = self.protocol.get_buffer(-1)
@@ -320,12 +321,12 @@ cdef class StreamTransport(StreamWriter):
                 raise RuntimeError("get_buffer() returned an empty buffer")
             message = READ_ERROR
             get_writable(buffer, view)
+            borrowed = True
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
             self.fail(exc, message)
-            return False
-        return True
+        return borrowed
 
     cdef int tell_updated(self, const char *data, Py_ssize_t size) except -1:
         """buffer_updated(size); with `data`, our TLS is fed from that memory instead.
@@ -406,7 +407,7 @@ cdef class StreamTransport(StreamWriter):
 
     cdef int readable(self) except -1:
         """One recv(2) of as much as there is."""
-        cdef ssize_t size
+        cdef ssize_t size = -EAGAIN
         if not self.wants_data():
             return 0
         if self.broken:
@@ -417,7 +418,9 @@ cdef class StreamTransport(StreamWriter):
             else:
                 size = self.read_bulk()
         except MemoryError as exc:
-            return self.fail(exc, READ_ERROR)
+            # No `return` here: Cython's would crash if there was no memory for the
+            # traceback.
+            self.fail(exc, READ_ERROR)
         if size > 0:
             self.note_short(size)
         elif size != -EAGAIN and size != -EINTR:

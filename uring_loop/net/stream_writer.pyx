@@ -57,6 +57,7 @@ cdef class StreamWriter(Transport):
         TypeError for what is not bytes-like, RuntimeError after write_eof().
         """
         cdef Py_buffer view
+        cdef bint borrowed = False
         if PyBytes_CheckExact(data):
             if self.may_write(data):
                 self.write_memory(
@@ -69,13 +70,14 @@ cdef class StreamWriter(Transport):
             return
         try:
             PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+            borrowed = True
         except BufferError as exc:
             self.fatal_error(exc, WRITE_ERROR)
-            return
-        try:
-            self.write_memory(None, <const char *>view.buf, view.len)
-        finally:
-            PyBuffer_Release(&view)
+        if borrowed:
+            try:
+                self.write_memory(None, <const char *>view.buf, view.len)
+            finally:
+                PyBuffer_Release(&view)
 
     def writelines(self, list_of_data):
         """write() for all of an iterable of bytes-like objects at once."""
@@ -90,12 +92,12 @@ cdef class StreamWriter(Transport):
             return
         # The TypeError for other objects is memoryview's, before anything is sent.
         views = [memoryview(line) for line in list_of_data]
-        try:
-            data = b"".join(views)
-        except TypeError:
-            # Nothing is sent, and write() meets the BufferError.
-            data = next(view for view in views if not view.c_contiguous)
-        self.write(data)
+        for view in views:
+            if not view.c_contiguous:
+                # Nothing is sent: write() meets the BufferError.
+                self.write(view)
+                return
+        self.write(b"".join(views))
 
     cdef bint may_write(self, data) except -1:
         if self.eof_asked:
@@ -146,7 +148,9 @@ cdef class StreamWriter(Transport):
         try:
             self.add_to_backlog(owner, data, size, sent)
         except (MemoryError, OSError) as exc:
-            return self.fail(exc, WRITE_ERROR)
+            self.fail(exc, WRITE_ERROR)
+        if self.backlog is None:
+            return 0
         if self.loop.held_writer is self:
             self.writes_piecemeal(self.loop.step_number)
             return 0 if self.backlog.bytes_count < HOLD_BYTES else self.flush_held()
@@ -166,7 +170,7 @@ cdef class StreamWriter(Transport):
 
     cdef int hold_back(self, bytes owner, const char *data, Py_ssize_t size) except -1:
         """Wait for the next piece, until flush_held()."""
-        cdef Backlog backlog
+        cdef Backlog backlog = None
         cdef WritePoll flush = self.flush
         try:
             if owner is None:
@@ -176,12 +180,12 @@ cdef class StreamWriter(Transport):
             flush.context = PyContext_CopyCurrent()
             backlog = Backlog()
             backlog.append(owner, 0)
+            self.flush = flush
+            self.backlog = backlog
+            self.loop.held_writer = self
+            self.loop.held_since_ns = now_ns()
         except MemoryError as exc:
-            return self.fail(exc, WRITE_ERROR)
-        self.flush = flush
-        self.backlog = backlog
-        self.loop.held_writer = self
-        self.loop.held_since_ns = now_ns()
+            self.fail(exc, WRITE_ERROR)
         return 0
 
     cdef int flush_held(self) except -1:
@@ -210,7 +214,7 @@ cdef class StreamWriter(Transport):
                 # Not watch_writable(): the context is that of the held write.
                 self.loop.ring.prepare(self.flush)
         except (MemoryError, OSError) as exc:
-            return self.fail(exc, WRITE_ERROR)
+            self.fail(exc, WRITE_ERROR)
         return 0
 
     cdef Py_ssize_t send_now(self, const char *data, Py_ssize_t size) except -2:

@@ -90,6 +90,11 @@ cdef class SSLCore:
                 else:
                     self.send_outgoing()
             self.control_reading()
+        except (SystemExit, KeyboardInterrupt):
+            # The rest is in OpenSSL's buffers, where no event of the socket reports
+            # it: read on when the loop runs again.
+            self._loop.call_soon(self._do_read)
+            raise
         except Exception as exc:
             self._fatal_error(exc, "Fatal error on SSL protocol")
         return 0

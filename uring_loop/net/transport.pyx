@@ -680,10 +680,12 @@ cdef object clients_of(server):
 
 def name_of(ask):
     """A socket's own name or its peer's; None where there is none."""
+    name = None
     try:
-        return ask()
+        name = ask()
     except OSError:
-        return None
+        pass
+    return name
 
 
 cdef int get_writable(buffer, Py_buffer *view) except -1:

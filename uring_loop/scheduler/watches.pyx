@@ -155,9 +155,13 @@ cdef class WatchSet(Watcher):
     cdef int remove_handle(self, int fd, bint writing, Handle handle) except -1:
         """remove(), but only of this handle: the descriptor's file may have changed."""
         cdef Watch watch = self.watches.get(fd)
-        if watch is not None and handle is (watch.writer if writing else watch.reader):
-            self.remove(fd, writing)
         handle.cancel()
+        if watch is not None and handle is (watch.writer if writing else watch.reader):
+            try:
+                self.remove(fd, writing)
+            except OSError:
+                # The file is closed, and epoll has forgotten it, as control() has now.
+                pass
         return 0
 
     cdef int number(self, fileobj) except -1:
