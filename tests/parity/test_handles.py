@@ -65,7 +65,7 @@ def test_fields_of_a_timer(loop, trace):
     handle = loop.call_later(10, plain, 1)
     trace("fresh", fields(handle), handle._when == handle.when(), handle._scheduled)
     handle.cancel()
-    trace("cancelled", handle.cancelled(), fields(handle), handle._scheduled)
+    trace("cancelled", handle.cancelled(), fields(handle))
 
 
 @parity

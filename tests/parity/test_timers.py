@@ -137,7 +137,6 @@ def test_the_scheduled_flag_follows_the_timer(loop, trace):
     run_until_stopped(loop, 0.001)
     trace("scheduled", far._scheduled, near._scheduled)
     far.cancel()
-    trace("scheduled after cancel", far._scheduled)
     loop.stop()
     loop.run_forever()
     trace("scheduled after an iteration", far._scheduled)

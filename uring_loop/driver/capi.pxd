@@ -30,6 +30,9 @@ cdef extern from "Python.h":
     # Cannot fail for a class that has a place for the dictionary.
     PyObject **_PyObject_GetDictPtr(object)
     void Py_CLEAR(PyObject *)
+    Py_ssize_t Py_REFCNT(PyObject *)
+    ctypedef struct PyListObject:
+        PyObject **ob_item
     # None is no callback.
     object PyWeakref_NewRef(object target, object callback)
     PyObject *PyBytes_FromStringAndSize_raw "PyBytes_FromStringAndSize" (

@@ -127,7 +127,7 @@ cdef class GuestCore:
             loop.ring.enter(False)
         # From here on others wake the host: what they add after this is not missed.
         loop.idle = ASLEEP
-        if loop.timers:
+        if loop.timers.handles:
             loop.sweep_timers()
         timeout = 0 if self.has_work() or loop._stopping else loop.timeout_ns()
         if timeout == 0:
@@ -266,10 +266,10 @@ cdef class GuestCore:
     cdef int begin_step(self) except -1:
         cdef LoopCore loop = self.loop
         loop.step_number += 1
-        if loop.timers:
+        if loop.timers.handles:
             loop.sweep_timers()
         self.look()
-        if loop.timers:
+        if loop.timers.handles:
             loop.collect_due()
         loop.todo = len(loop.ready)
         self.portions = -1

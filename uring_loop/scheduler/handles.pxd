@@ -1,8 +1,14 @@
+cdef class TimerHandle
+
+
 cdef class HandleOwner:
     cdef bint debug
-    # Does a subclass or a test want to hear of each timer that is cancelled?
+    # Does a subclass or a patch override `_timer_handle_cancelled`?
     cdef bint has_cancel_override
     cdef public Py_ssize_t _timer_cancelled_count
+
+    cdef int vacate_timer(self, TimerHandle handle) except -1
+    cdef int retime_timer(self) except -1
 
 
 cdef class Handle:
@@ -19,9 +25,11 @@ cdef class Handle:
 
 cdef class TimerHandle(Handle):
     cdef double due_at
-    # What call_at() was given if it was no float: shown as it came.
+    # The argument of call_at() if it was not a float: `when()` returns it.
     cdef object given
     cdef public bint _scheduled
+    # Its index in the heap that it was pushed to last: see timer_heap.pyx.
+    cdef Py_ssize_t place
 
 
 cdef int run_handle(Handle handle) except -1

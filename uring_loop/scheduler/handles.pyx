@@ -1,7 +1,6 @@
-"""Handles: what a loop runs.
+"""Handle and TimerHandle: a callback with its arguments and its context.
 
-A handle is a callback with its arguments and its context. Nothing here waits for
-anything or knows what time it is.
+The ready queue and the heap of timers, which hold the handles, are the loop's.
 """
 
 cimport cython
@@ -14,8 +13,20 @@ from uring_loop._compat import format_callback
 from uring_loop.driver.capi cimport (
     PyContext_Enter_raw, PyContext_Exit, PyObject_CallNoArgs_raw, PyObject_Call_raw)
 
+
 cdef class HandleOwner:
-    """What handles know of their loop without asking it by name."""
+    """The base class of LoopCore with the fields and methods that handles use.
+
+    Without it, this module and `loop_core` would import each other.
+    """
+
+    cdef int vacate_timer(self, TimerHandle handle) except -1:
+        """Take a cancelled timer out of the heap."""
+        raise NotImplementedError
+
+    cdef int retime_timer(self) except -1:
+        """Tell the heap that somebody has set the time of a timer in it."""
+        raise NotImplementedError
 
 
 @cython.freelist(1024)
@@ -65,6 +76,8 @@ cdef class TimerHandle(Handle):
     def _when(self, when):
         self.due_at = when
         self.given = None if type(when) is float else when
+        if self._scheduled and isinstance(self._loop, HandleOwner):
+            (<HandleOwner>self._loop).retime_timer()
 
     def when(self):
         return self._when
@@ -79,6 +92,8 @@ cdef class TimerHandle(Handle):
         else:
             loop._timer_handle_cancelled(self)
         cancel_handle(self)
+        if self._scheduled and isinstance(loop, HandleOwner):
+            (<HandleOwner>loop).vacate_timer(self)
 
     def _repr_info(self):
         return events.TimerHandle._repr_info(self)
@@ -119,7 +134,7 @@ cdef int cancel_handle(Handle handle) except -1:
     cdef object loop = handle._loop
     handle._cancelled = True
     if (<HandleOwner>loop).debug if isinstance(loop, HandleOwner) else loop.get_debug():
-        # What it was is gone from the handle when the log prints it.
+        # The log prints a cancelled handle too, and its callback is released below.
         handle._repr = repr(handle)
     handle._callback = None
     handle._args = None
@@ -127,7 +142,7 @@ cdef int cancel_handle(Handle handle) except -1:
 
 
 cdef int run_handle(Handle handle) except -1:
-    """Call it in its context; an exception goes to the loop's handler."""
+    """Call the callback in its context. An exception goes to the loop's handler."""
     cdef PyObject *result = NULL
     cdef object callback = handle._callback
     cdef tuple args = handle._args

@@ -3,6 +3,7 @@ from uring_loop.driver.handover cimport Handover
 from uring_loop.driver.ring cimport Operation, Ring
 from uring_loop.scheduler.busy_poll cimport AdaptivePoll
 from uring_loop.scheduler.handles cimport Handle, HandleOwner, TimerHandle
+from uring_loop.scheduler.timer_heap cimport TimerHeap
 from uring_loop.scheduler.wakeup cimport WakeOperation
 
 from libc.stdint cimport int64_t
@@ -47,8 +48,10 @@ cdef class LoopCore(HandleOwner):
     cdef object pop_ready
     # Timers that this iteration runs last, and how many handles it runs before.
     cdef object due
+    cdef object push_due
+    cdef object pop_due
     cdef Py_ssize_t todo
-    cdef list timers
+    cdef TimerHeap timers
     # What other threads have to know who want to wake the loop: see wait_on_ring.
     cdef volatile int idle
     cdef AdaptivePoll poll
@@ -70,7 +73,8 @@ cdef class LoopCore(HandleOwner):
 
     cdef Handle call_soon_fast(self, object callback, tuple args, object context)
     cdef TimerHandle add_timer(
-        self, object when, object callback, tuple args, object context)
+        self, double due_at, object given, object callback, tuple args,
+        object context)
     cdef int step(self) except -1
     cdef int wait_on_ring(self) except -1
     cdef int poll_ring(self, int64_t timeout) except -1

@@ -15,6 +15,7 @@ queued for the next run.
 """
 
 from cpython.float cimport PyFloat_CheckExact
+from cpython.long cimport PyLong_CheckExact
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from libc.errno cimport EEXIST
@@ -25,7 +26,6 @@ import asyncio
 import collections
 import os
 from asyncio import base_events, format_helpers
-from heapq import heapify
 
 from uring_loop._compat import ThreadSafeHandle
 from uring_loop.driver.buffer_pool cimport (
@@ -42,8 +42,7 @@ from uring_loop.scheduler.clock cimport clock_time, clock_value
 from uring_loop.scheduler.handles cimport (
     Handle, HandleOwner, TimerHandle, run_handle)
 from uring_loop.scheduler.statistics import gather_statistics
-from uring_loop.scheduler.timer_heap cimport (
-    is_cancelled, pop_timer, push_timer, when_at, without_cancelled)
+from uring_loop.scheduler.timer_heap cimport TimerHeap
 from uring_loop.scheduler.wakeup cimport WakeOperation
 
 # Kept: whoever puts our loop into asyncio's place must not make it its own parent.
@@ -96,7 +95,9 @@ cdef class LoopCore(HandleOwner):
         self._closed = True
         self._ready = collections.deque()
         self.due = collections.deque()
-        self.timers = []
+        self.push_due = self.due.append
+        self.pop_due = self.due.popleft
+        self.timers = TimerHeap()
         self.retired = []
         self.poll = AdaptivePoll()
         self.host_fd = -1
@@ -118,11 +119,11 @@ cdef class LoopCore(HandleOwner):
 
     @property
     def _scheduled(self):
-        return self.timers
+        return self.timers.share(self)
 
     @_scheduled.setter
     def _scheduled(self, list timers not None):
-        self.timers = timers
+        self.timers.replace(timers)
 
     @property
     def _debug(self):
@@ -216,35 +217,39 @@ cdef class LoopCore(HandleOwner):
             raise TypeError("delay must not be None")
         # While the loop runs it knows its overrides: see detect_overrides().
         cdef double now = self.time() if self._thread_id is None else self.now()
-        return self.add_timer(now + delay, callback, args, context)
+        cdef object when
+        if PyFloat_CheckExact(delay) or PyLong_CheckExact(delay):
+            return self.add_timer(now + <double>delay, None, callback, args, context)
+        when = now + delay
+        return self.add_timer(when, when, callback, args, context)
 
     def call_at(self, when, callback, *args, context=None):
         if when is None:
             raise TypeError("when cannot be None")
-        return self.add_timer(when, callback, args, context)
+        return self.add_timer(when, when, callback, args, context)
 
     cdef TimerHandle add_timer(
-            self, object when, object callback, tuple args, object context):
+            self, double due_at, object given, object callback, tuple args,
+            object context):
         cdef TimerHandle handle
         if self._closed:
             self._check_closed()
         if self.debug:
             self._check_thread()
             self._check_callback(callback, "call_at")
-        handle = TimerHandle.__new__(TimerHandle)
-        handle.due_at = when
-        if not PyFloat_CheckExact(when):
-            handle.given = when
-        if handle.due_at != handle.due_at:
+        if due_at != due_at:
             raise ValueError("a timer cannot wait for NaN")
+        handle = TimerHandle.__new__(TimerHandle)
+        handle.due_at = due_at
+        if not PyFloat_CheckExact(given):
+            handle.given = given
         handle._callback = callback
         handle._args = args
         handle._loop = self
         handle._context = PyContext_CopyCurrent() if context is None else context
         if self.debug:
             handle._source_traceback = format_helpers.extract_stack()
-        push_timer(self.timers, handle)
-        handle._scheduled = True
+        self.timers.push(handle)
         if self.idle != AWAKE:
             self._write_to_self()
         return handle
@@ -310,10 +315,10 @@ cdef class LoopCore(HandleOwner):
 
     cdef int step(self) except -1:
         self.step_number += 1
-        if self.timers:
+        if self.timers.handles:
             self.sweep_timers()
         self.wait_on_ring()
-        if self.timers:
+        if self.timers.handles:
             self.collect_due()
         self.todo = len(self.ready)
         while self.todo and self.ready:
@@ -325,7 +330,7 @@ cdef class LoopCore(HandleOwner):
         if self.watches_due:
             self.watcher.look()
         while self.due:
-            self.run_one(self.due.popleft())
+            self.run_one(PyObject_CallNoArgs(self.pop_due))
         return 0
 
     cdef int resume_step(self) except -1:
@@ -425,16 +430,16 @@ cdef class LoopCore(HandleOwner):
         """A `Statistics`: what the loop has done so far, and how things stand now."""
         return gather_statistics(
             self.ring, self.pool, self.poll, iterations=self.step_number,
-            ready=len(self.ready), timers=len(self.timers))
+            ready=len(self.ready), timers=len(self.timers.handles))
 
     cdef double now(self) except? -1:
         return self.time() if self.has_time_override else clock_time()
 
     cdef double timeout(self) except? -2:
         """Seconds until the next timer, from 0 on; -1: there is none."""
-        if not self.timers:
+        if not self.timers.handles:
             return -1
-        return min(max(0.0, when_at(self.timers, 0) - self.now()), LONGEST_SLEEP)
+        return min(max(0.0, self.timers.first_time() - self.now()), LONGEST_SLEEP)
 
     cdef int64_t timeout_ns(self) except -2:
         """How long to sleep: -1 without limit, 0 not at all. Rounded up, so that
@@ -443,25 +448,35 @@ cdef class LoopCore(HandleOwner):
         return -1 if seconds < 0 else <int64_t>ceil(seconds * 1e9)
 
     cdef int sweep_timers(self) except -1:
-        """Drop cancelled timers: all when they are many, else those in front."""
-        cdef Py_ssize_t count = len(self.timers)
+        """Drop cancelled timers by asyncio's rule: all when they are many, else those
+        that come first."""
+        cdef Py_ssize_t count = len(self.timers.handles)
         if (count > FEW_TIMERS
                 and self._timer_cancelled_count > CANCELLED_FRACTION * count):
-            kept = without_cancelled(self.timers)
-            heapify(kept)
-            self.timers = kept
+            self.timers.drop_cancelled()
             self._timer_cancelled_count = 0
-            return 0
-        while self.timers and is_cancelled(self.timers[0]):
-            self._timer_cancelled_count -= 1
-            pop_timer(self.timers)
+        else:
+            self._timer_cancelled_count -= self.timers.drop_cancelled_first()
+        return 0
+
+    cdef int vacate_timer(self, TimerHandle handle) except -1:
+        # The cyclic collector may have cleared the loop before a coroutine ends.
+        return 0 if self.timers is None else self.timers.vacate(handle)
+
+    cdef int retime_timer(self) except -1:
+        if self.timers is not None:
+            self.timers.share(self)
         return 0
 
     cdef int collect_due(self) except -1:
-        """Take out what is due now: what callbacks add is for the next iteration."""
+        """Move the due timers to `due`. Timers that callbacks add wait for the next
+        iteration."""
         cdef double end = self.now() + self._clock_resolution
-        while self.timers and when_at(self.timers, 0) < end:
-            self.due.append(pop_timer(self.timers))
+        cdef object handle
+        while self.timers.handles and self.timers.first_time() < end:
+            handle = self.timers.pop()
+            if handle is not None:
+                PyObject_CallOneArg(self.push_due, handle)
         return 0
 
     cdef int run_one(self, handle) except -1:
