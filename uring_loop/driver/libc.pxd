@@ -85,6 +85,7 @@ cdef extern from "<sys/epoll.h>" nogil:
         EPOLL_CTL_MOD
         EPOLLIN
         EPOLLOUT
+        EPOLLONESHOT
     union epoll_data:
         uint64_t u64
     struct epoll_event:
