@@ -168,7 +168,7 @@ async def test_a_registration_that_nobody_wants_is_taken_out(loop, trace):
 
 
 @ring_promise
-async def test_a_closed_socket_whose_file_lives_on_is_not_reported_for_ever(loop, trace):
+async def test_a_closed_socket_with_a_duplicate_is_not_reported_for_ever(loop, trace):
     with pair() as (near, far):
         await waited(loop, near, far)
         with closed_with_a_duplicate(near):
@@ -215,7 +215,7 @@ async def test_a_callback_removed_from_a_closed_socket_is_not_reported(loop, tra
 
 
 @ring_promise
-async def test_a_peer_that_has_shut_down_its_side_does_not_keep_a_send_awake(loop, trace):
+async def test_a_peer_that_has_shut_down_does_not_keep_a_send_awake(loop, trace):
     for family in (socket.AF_UNIX, socket.AF_INET):
         with contextlib.ExitStack() as stack:
             if family == socket.AF_UNIX:

@@ -14,6 +14,7 @@ from .endpoints import in_thread, settle
 from .framework import parity, promise, ring_promise
 
 SECONDS = 15
+OURS = [name for name in loops.under_test() if name in loops.OURS]
 CONNECTIONS = 400
 
 
@@ -53,8 +54,8 @@ async def test_a_given_socket_that_the_program_closes_refuses(loop, trace):
         sock.close()
         with socket.socket() as client:
             trace("connect", client.connect_ex(address))
-        with socket.socket() as again:
-            trace.call("bind", again.bind, address)
+        with socket.create_server(address):
+            trace("the port is free")
         trace.call("close", server.close)
 
 
@@ -166,7 +167,7 @@ def serve_in_thread(loop_name, sock):
 
 
 def assert_nobody_is_left_out(address, names):
-    """The best of three rounds: on a busy machine a process may be kept from running."""
+    """In the best of three rounds: a busy machine may keep a process from running."""
     rounds = []
     for _ in range(3):
         answers = ask_often(address, CONNECTIONS)
@@ -177,7 +178,7 @@ def assert_nobody_is_left_out(address, names):
     pytest.fail(f"connections of each worker: {rounds}")
 
 
-@pytest.mark.parametrize("loop_name", [n for n in loops.under_test() if n in loops.OURS])
+@pytest.mark.parametrize("loop_name", OURS)
 def test_two_processes_share_connections_that_come_one_by_one(loop_name):
     with listening() as sock:
         children = [serve_in_child(loop_name, sock) for _ in range(2)]
@@ -190,7 +191,7 @@ def test_two_processes_share_connections_that_come_one_by_one(loop_name):
                 os.waitpid(child, 0)
 
 
-@pytest.mark.parametrize("loop_name", [n for n in loops.under_test() if n in loops.OURS])
+@pytest.mark.parametrize("loop_name", OURS)
 def test_two_threads_share_connections_that_come_one_by_one(loop_name):
     with listening() as sock, sock.dup() as other:
         workers = [serve_in_thread(loop_name, each) for each in (sock, other)]
