@@ -1,73 +1,31 @@
 /* SPDX-License-Identifier: MIT
  *
- * The mechanics of one io_uring ring: set-up, the two queues, system calls.
+ * A ring's driver calls: set-up, enter, register, exit.
+ *
+ * Each of them goes to the kernel's io_uring or, on a ring made by
+ * uring_epoll_queue_init(), to the epoll driver (uring_epoll.h). Callers cannot tell;
+ * the queues between them and the driver are in uring_queues.h.
  *
  * The vocabulary is liburing's, the code is not: everything is static inline, so
  * that no library is needed to build or to run, and Debian 12's liburing (2.3),
  * which writes into the ring header under NO_SQARRAY, is out of the picture.
  * C knows the kernel here and nothing of Python. Results are -errno; errno itself
  * is never a result.
- *
- * Two queues live in memory shared with the kernel. Each has one writer per index:
- *
- *   submission queue   we write the tail, the kernel the head
- *   completion queue   the kernel writes the tail, we write the head
- *
- * An index is published with a store-release after the entries that it covers, and
- * read with a load-acquire before them; nothing else needs ordering, since the ring
- * is used by one thread (IORING_SETUP_SINGLE_ISSUER) and never with SQPOLL.
  */
 #ifndef URING_H
 #define URING_H
 
-#include <errno.h>
-#include <stdbool.h>
-#include <stddef.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "uring_abi.h"
+#include "uring_epoll.h"
 #include "uring_prep.h"
-
-struct io_uring_sq {
-	unsigned *khead;
-	unsigned *ktail;
-	unsigned *kflags;
-	unsigned ring_mask;
-	unsigned ring_entries;
-	struct io_uring_sqe *sqes;
-	/* Entries handed out, not yet published: [*ktail, sqe_tail). */
-	unsigned sqe_tail;
-};
-
-struct io_uring_cq {
-	unsigned *khead;
-	unsigned *ktail;
-	unsigned ring_mask;
-	unsigned ring_entries;
-	struct io_uring_cqe *cqes;
-};
-
-struct io_uring {
-	struct io_uring_sq sq;
-	struct io_uring_cq cq;
-	void *ring_ptr;
-	size_t ring_sz;
-	size_t sqes_sz;
-	unsigned flags;
-	unsigned features;
-	int ring_fd;
-	int enter_ring_fd;
-	bool registered_ring;
-};
+#include "uring_queues.h"
+#include "uring_system.h"
 
 /* ---- system calls ------------------------------------------------------------- */
-
-static inline int uring_result(long ret)
-{
-	return ret < 0 ? -errno : (int)ret;
-}
 
 static inline int io_uring_setup(unsigned entries, struct io_uring_params *p)
 {
@@ -191,61 +149,59 @@ static inline int io_uring_queue_init_params(unsigned entries, struct io_uring *
 	return ret;
 }
 
-/* Give everything back. The kernel ends what is in flight later, by itself. */
+/* Give everything back. The driver ends what is in flight by itself. */
 static inline void io_uring_queue_exit(struct io_uring *ring)
 {
+	if (ring->epoll) {
+		uring_epoll_queue_exit(ring);
+		return;
+	}
 	munmap(ring->sq.sqes, ring->sqes_sz);
 	munmap(ring->ring_ptr, ring->ring_sz);
 	close(ring->ring_fd);
 	ring->ring_fd = ring->enter_ring_fd = -1;
 }
 
-/* ---- submission ----------------------------------------------------------------- */
-
-/* Entries handed out by io_uring_get_sqe() that the kernel has not consumed. */
-static inline unsigned io_uring_sq_ready(const struct io_uring *ring)
+/* The descriptor `fd` is about to be closed, or its number now names a new file. The
+ * epoll driver drops what it remembers of the old one; io_uring remembers nothing by
+ * number. */
+static inline void uring_forget_fd(struct io_uring *ring, int fd)
 {
-	/* Acquire: a slot is written again only after the kernel has read it. */
-	return ring->sq.sqe_tail - __atomic_load_n(ring->sq.khead, __ATOMIC_ACQUIRE);
+	if (ring->epoll)
+		uring_epoll_forget_fd(ring, fd);
 }
 
-/* The next free entry, or NULL when the queue is full: enter, then ask again. */
-static inline struct io_uring_sqe *io_uring_get_sqe(struct io_uring *ring)
-{
-	struct io_uring_sq *sq = &ring->sq;
+/* ---- enter ---------------------------------------------------------------------- */
 
-	if (io_uring_sq_ready(ring) == sq->ring_entries)
-		return NULL;
-	return &sq->sqes[sq->sqe_tail++ & sq->ring_mask];
-}
-
-/* Publish what was handed out; returns how many entries wait for an enter. */
-static inline unsigned io_uring_flush_sq(struct io_uring *ring)
+/* `flags` are those of io_uring_enter(); `ts` NULL: no limit. */
+static inline int uring_enter(struct io_uring *ring, unsigned min_complete,
+			      unsigned flags, struct __kernel_timespec *ts)
 {
-	/* Release: the kernel must see the entries before the tail that covers them. */
-	__atomic_store_n(ring->sq.ktail, ring->sq.sqe_tail, __ATOMIC_RELEASE);
-	return io_uring_sq_ready(ring);
+	struct io_uring_getevents_arg arg = { .ts = (uint64_t)(uintptr_t)ts };
+	unsigned to_submit = io_uring_flush_sq(ring);
+
+	if (ring->epoll)
+		return uring_epoll_enter(ring, min_complete, flags, ts);
+	if (ring->registered_ring)
+		flags |= IORING_ENTER_REGISTERED_RING;
+	if (!ts)
+		return io_uring_enter2(ring->enter_ring_fd, to_submit, min_complete,
+				       flags, NULL, 0);
+	return io_uring_enter2(ring->enter_ring_fd, to_submit, min_complete,
+			       flags | IORING_ENTER_EXT_ARG, &arg, sizeof(arg));
 }
 
 /* Submit without looking at completions. */
 static inline int io_uring_submit(struct io_uring *ring)
 {
-	unsigned flags = ring->registered_ring ? IORING_ENTER_REGISTERED_RING : 0;
-
-	return io_uring_enter2(ring->enter_ring_fd, io_uring_flush_sq(ring), 0, flags,
-			       NULL, 0);
+	return uring_enter(ring, 0, 0, NULL);
 }
 
 /* Submit, and post the completions that are due (DEFER_TASKRUN posts none without
  * GETEVENTS); never sleeps. */
 static inline int io_uring_submit_and_get_events(struct io_uring *ring)
 {
-	unsigned flags = IORING_ENTER_GETEVENTS;
-
-	if (ring->registered_ring)
-		flags |= IORING_ENTER_REGISTERED_RING;
-	return io_uring_enter2(ring->enter_ring_fd, io_uring_flush_sq(ring), 0, flags,
-			       NULL, 0);
+	return uring_enter(ring, 0, IORING_ENTER_GETEVENTS, NULL);
 }
 
 /* Submit, then sleep until `wait_nr` completions are there or `ts` is over (NULL:
@@ -253,105 +209,45 @@ static inline int io_uring_submit_and_get_events(struct io_uring *ring)
 static inline int uring_submit_and_wait(struct io_uring *ring, unsigned wait_nr,
 					struct __kernel_timespec *ts)
 {
-	struct io_uring_getevents_arg arg = { .ts = (uint64_t)(uintptr_t)ts };
-	unsigned flags = IORING_ENTER_GETEVENTS;
-
-	if (ring->registered_ring)
-		flags |= IORING_ENTER_REGISTERED_RING;
-	if (!ts)
-		return io_uring_enter2(ring->enter_ring_fd, io_uring_flush_sq(ring),
-				       wait_nr, flags, NULL, 0);
-	return io_uring_enter2(ring->enter_ring_fd, io_uring_flush_sq(ring), wait_nr,
-			       flags | IORING_ENTER_EXT_ARG, &arg, sizeof(arg));
-}
-
-/* ---- completion ----------------------------------------------------------------- */
-
-static inline unsigned io_uring_cq_ready(const struct io_uring *ring)
-{
-	return __atomic_load_n(ring->cq.ktail, __ATOMIC_ACQUIRE) - *ring->cq.khead;
-}
-
-/* Completions wait outside a full queue; an enter with GETEVENTS moves them in. */
-static inline bool io_uring_cq_has_overflow(const struct io_uring *ring)
-{
-	return __atomic_load_n(ring->sq.kflags, __ATOMIC_RELAXED) &
-	       IORING_SQ_CQ_OVERFLOW;
-}
-
-/* Pop one completion. The slot is freed before the caller acts on the copy, so that
- * what the caller then prepares cannot meet a queue that looks fuller than it is. */
-static inline bool uring_pop(struct io_uring *ring, struct io_uring_cqe *out)
-{
-	unsigned head = *ring->cq.khead;
-
-	/* Acquire: the entry is read only after the tail that covers it. */
-	if (head == __atomic_load_n(ring->cq.ktail, __ATOMIC_ACQUIRE))
-		return false;
-	*out = ring->cq.cqes[head & ring->cq.ring_mask];
-	/* Release: the kernel may overwrite the slot once it sees the new head. */
-	__atomic_store_n(ring->cq.khead, head + 1, __ATOMIC_RELEASE);
-	return true;
-}
-
-/* Is the last completion of this request among those that wait to be popped? */
-static inline bool uring_has_ended(const struct io_uring *ring, uint64_t user_data)
-{
-	unsigned head = *ring->cq.khead;
-	/* Acquire: the entries are read only after the tail that covers them. */
-	unsigned tail = __atomic_load_n(ring->cq.ktail, __ATOMIC_ACQUIRE);
-	const struct io_uring_cqe *cqe;
-
-	for (; head != tail; head++) {
-		cqe = &ring->cq.cqes[head & ring->cq.ring_mask];
-		if (cqe->user_data == user_data && !(cqe->flags & IORING_CQE_F_MORE))
-			return true;
-	}
-	return false;
-}
-
-/* Would an enter find work? Completions to reap, deferred work that only an enter
- * runs (TASKRUN), completions parked outside a full queue (OVERFLOW), or entries not
- * yet submitted. Costs two loads; QEMU's fdmon_io_uring_need_wait() is the model.
- * A look at the queue alone would miss all that DEFER_TASKRUN and COOP_TASKRUN hold
- * back. */
-static inline bool uring_need_wait(const struct io_uring *ring)
-{
-	const unsigned held = IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW;
-
-	return io_uring_cq_ready(ring) ||
-	       (__atomic_load_n(ring->sq.kflags, __ATOMIC_RELAXED) & held) ||
-	       io_uring_sq_ready(ring);
+	return uring_enter(ring, wait_nr, IORING_ENTER_GETEVENTS, ts);
 }
 
 /* ---- registration --------------------------------------------------------------- */
 
+static inline int uring_register(struct io_uring *ring, unsigned opcode, void *arg,
+				 unsigned nr_args)
+{
+	if (ring->epoll)
+		return uring_epoll_register(ring, opcode, arg, nr_args);
+	return io_uring_register(ring->ring_fd, opcode, arg, nr_args);
+}
+
 static inline int io_uring_enable_rings(struct io_uring *ring)
 {
-	return io_uring_register(ring->ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+	return uring_register(ring, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 }
 
 static inline int io_uring_register_probe(struct io_uring *ring,
 					  struct io_uring_probe *p, unsigned nr)
 {
-	return io_uring_register(ring->ring_fd, IORING_REGISTER_PROBE, p, nr);
+	return uring_register(ring, IORING_REGISTER_PROBE, p, nr);
 }
 
 static inline int io_uring_register_eventfd(struct io_uring *ring, int event_fd)
 {
-	return io_uring_register(ring->ring_fd, IORING_REGISTER_EVENTFD, &event_fd, 1);
+	return uring_register(ring, IORING_REGISTER_EVENTFD, &event_fd, 1);
 }
 
 static inline int io_uring_unregister_eventfd(struct io_uring *ring)
 {
-	return io_uring_register(ring->ring_fd, IORING_UNREGISTER_EVENTFD, NULL, 0);
+	return uring_register(ring, IORING_UNREGISTER_EVENTFD, NULL, 0);
 }
 
 static inline int io_uring_register_restrictions(struct io_uring *ring,
 						 struct io_uring_restriction *res,
 						 unsigned nr)
 {
-	return io_uring_register(ring->ring_fd, IORING_REGISTER_RESTRICTIONS, res, nr);
+	return uring_register(ring, IORING_REGISTER_RESTRICTIONS, res, nr);
 }
 
 /* Name the ring by an index of this task instead of a descriptor. The index keeps
@@ -362,7 +258,7 @@ static inline int io_uring_register_ring_fd(struct io_uring *ring)
 		.offset = (uint32_t)-1,
 		.data = (uint64_t)ring->ring_fd,
 	};
-	int ret = io_uring_register(ring->ring_fd, IORING_REGISTER_RING_FDS, &up, 1);
+	int ret = uring_register(ring, IORING_REGISTER_RING_FDS, &up, 1);
 
 	if (ret == 1) {
 		ring->enter_ring_fd = (int)up.offset;
@@ -374,7 +270,7 @@ static inline int io_uring_register_ring_fd(struct io_uring *ring)
 static inline int io_uring_unregister_ring_fd(struct io_uring *ring)
 {
 	struct io_uring_rsrc_update up = { .offset = (uint32_t)ring->enter_ring_fd };
-	int ret = io_uring_register(ring->ring_fd, IORING_UNREGISTER_RING_FDS, &up, 1);
+	int ret = uring_register(ring, IORING_UNREGISTER_RING_FDS, &up, 1);
 
 	if (ret == 1) {
 		ring->enter_ring_fd = ring->ring_fd;
@@ -390,14 +286,14 @@ static inline int io_uring_register_buf_ring(struct io_uring *ring,
 					     unsigned flags)
 {
 	reg->flags = (uint16_t)flags;
-	return io_uring_register(ring->ring_fd, IORING_REGISTER_PBUF_RING, reg, 1);
+	return uring_register(ring, IORING_REGISTER_PBUF_RING, reg, 1);
 }
 
 static inline int io_uring_unregister_buf_ring(struct io_uring *ring, int bgid)
 {
 	struct io_uring_buf_reg reg = { .bgid = (uint16_t)bgid };
 
-	return io_uring_register(ring->ring_fd, IORING_UNREGISTER_PBUF_RING, &reg, 1);
+	return uring_register(ring, IORING_UNREGISTER_PBUF_RING, &reg, 1);
 }
 
 static inline int io_uring_buf_ring_mask(uint32_t ring_entries)

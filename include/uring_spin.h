@@ -1,24 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * The busy poll: looks at a ring in user space until there is a reason to stop.
+ * The busy poll: looks at a ring without sleeping until there is a reason to stop.
  */
 #ifndef URING_SPIN_H
 #define URING_SPIN_H
 
-#include <time.h>
+#include <poll.h>
 
 #include "uring.h"
 
 /* So many looks share one reading of the clock, which costs as much as all of them. */
 #define URING_LOOKS_PER_CLOCK 8
-
-static inline int64_t uring_now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 /* Leaves the core to its other hardware thread for some cycles. */
 static inline void uring_relax(void)
@@ -30,14 +22,27 @@ static inline void uring_relax(void)
 #endif
 }
 
+/* Would an enter find work? On an epoll ring only a system call can tell what is ready;
+ * poll(2) leaves everything in the set as it is, edge-triggered events too. */
+static inline bool uring_spin_look(const struct io_uring *ring)
+{
+	struct pollfd set = { .fd = ring->ring_fd, .events = POLLIN, .revents = 0 };
+
+	if (!ring->epoll)
+		return uring_need_wait(ring);
+	return io_uring_cq_ready(ring) || io_uring_cq_has_overflow(ring) ||
+	       io_uring_sq_ready(ring) || poll(&set, 1, 0) != 0;
+}
+
 /* Look until an enter would find work or another thread changes `word` from `value`
- * (both: true), or the monotonic clock reaches `until_ns` (false). No system call. */
+ * (both: true), or the monotonic clock reaches `until_ns` (false). On io_uring it makes
+ * no system call. */
 static inline bool uring_spin(const struct io_uring *ring, const volatile int *word,
 			      int value, int64_t until_ns)
 {
 	do {
 		for (int i = 0; i < URING_LOOKS_PER_CLOCK; i++) {
-			if (uring_need_wait(ring))
+			if (uring_spin_look(ring))
 				return true;
 			/* Relaxed: who changes it hands nothing else over. */
 			if (__atomic_load_n(word, __ATOMIC_RELAXED) != value)

@@ -6,7 +6,6 @@ or datagrams does not wait for theirs when it starts.
 
 import asyncio
 import os
-import selectors
 import signal
 import threading
 from asyncio import constants
@@ -20,9 +19,9 @@ from uring_loop.scheduler.loop_core import LoopCore
 
 
 class Loop(LoopCore, asyncio.SelectorEventLoop):
-    """asyncio's Unix loop with its I/O moved onto an io_uring ring.
+    """asyncio's Unix loop with its I/O moved onto io_uring, or onto epoll.
 
-    backend     "io_uring", "selector", or "auto": io_uring if it can be had.
+    backend     "io_uring", "epoll", or "auto": io_uring if it can be had, else epoll.
                 Default: the environment variable URING_LOOP_BACKEND, else "auto"
     taskrun     "defer" (DEFER_TASKRUN, Linux 6.1) or "coop" (COOP_TASKRUN, the flags
                 of QEMU's series, Linux 5.19)
@@ -48,9 +47,8 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         self._pidfds = set()
         selector = None
         try:
-            if backend != "selector":
-                selector = self._try_ring(options, required=backend == "io_uring")
-            selector = selector or selectors.DefaultSelector()
+            self._make_ring(backend, options)
+            selector = watches.RingSelector(watches.WatchSet(self))
             super().__init__(selector)
         except BaseException:
             self._undo_making(selector)
@@ -66,32 +64,33 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         if self.ring is not None:
             self.close_ring()
 
-    def _try_ring(self, options, required):
-        try:
-            self.open_ring(options)
-        except OSError as exc:
-            if required:
-                raise OSError(exc.errno, backends.explain(exc)) from None
-            self.backend_reason = backends.fall_back(exc)
-            return None
-        return watches.RingSelector(watches.WatchSet(self))
+    def _make_ring(self, backend, options):
+        if backend != "epoll":
+            try:
+                self.open_ring({"driver": "io_uring", **options})
+                return
+            except OSError as exc:
+                if backend == "io_uring":
+                    raise OSError(exc.errno, backends.explain(exc)) from None
+                self.backend_reason = backends.fall_back(exc)
+        self.open_ring({"driver": "epoll", "sq_entries": options["sq_entries"]})
 
     # ---- what runs this loop
 
     @property
     def backend(self):
-        """"io_uring" or "selector"; `backend_reason` says why."""
-        return "selector" if self.ring is None else "io_uring"
+        """"io_uring" or "epoll"; `backend_reason` says why."""
+        return self.ring.driver
 
     @property
     def ring_flags(self):
-        """Names of the ring's set-up flags that the kernel granted."""
-        return () if self.ring is None else self.ring.flag_names
+        """Names of the ring's set-up flags that the kernel granted; none on epoll."""
+        return self.ring.flag_names
 
     @property
     def ring_refused(self):
         """The flags that it did not grant: name -> reason."""
-        return {} if self.ring is None else dict(self.ring.refused)
+        return dict(self.ring.refused)
 
     def __repr__(self):
         return (f"<{type(self).__name__} backend={self.backend} "
@@ -149,8 +148,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         # Processes that outlive the loop.
         while self._pidfds:
             os.close(self._pidfds.pop())
-        if self.ring is not None:
-            self.close_ring()
+        self.close_ring()
         # Their sockets end here if nobody else has them, and free their ports.
         self._listeners.clear()
 
@@ -188,7 +186,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         if sock.fileno() in self._transports.data:
             _compat.refuse_second_transport(self, sock)
         kind = StreamTransport
-        if self.ring is None or does_more(sock):
+        if does_more(sock):
             kind = SelectorStreamTransport
         return kind(self, sock, protocol, waiter, extra, server)
 
@@ -196,7 +194,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
                                  extra=None):
         from uring_loop.net.datagram import DatagramTransport
         from uring_loop.net.fallback import does_more
-        if self.ring is None or does_more(sock):
+        if does_more(sock):
             return super()._make_datagram_transport(
                 sock, protocol, address, waiter, extra)
         _compat.refuse_second_transport(self, sock)
@@ -238,9 +236,6 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
             sslcontext=sslcontext, backlog=backlog,
             ssl_handshake_timeout=ssl_handshake_timeout,
             ssl_shutdown_timeout=ssl_shutdown_timeout)
-        if self.ring is None:
-            super()._start_serving(protocol_factory, sock, server=server, **serving)
-            return
         from uring_loop.net.listener import Listener
         listener = Listener(self, sock, protocol_factory, server, serving)
         self._listeners[sock] = listener

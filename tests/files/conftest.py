@@ -16,7 +16,7 @@ RINGS = {
     "defer": {"backend": "io_uring", "taskrun": "defer"},
     "coop": {"backend": "io_uring", "taskrun": "coop"},
 }
-LOOPS = {**RINGS, "selector": {"backend": "selector"}}
+LOOPS = {**RINGS, "epoll": {"backend": "epoll"}}
 SECONDS = 20
 
 
@@ -50,7 +50,7 @@ def kind(request):
 
 @pytest.fixture
 def run(kind, no_leaks):
-    """run(main): on a ring of both modes, and on the selector backend."""
+    """run(main): on a ring of both modes, and on epoll."""
     return functools.partial(run_on, kind)
 
 

@@ -157,7 +157,7 @@ def test_a_cancelled_open_leaves_no_descriptor(run_ring, path):
 
 
 def test_a_cancelled_call_in_a_thread_waits_for_its_end(kind):
-    """On the selector backend, too, the memory is the thread's until it returns."""
+    """On epoll, too, the memory is the thread's until it returns."""
     async def main():
         started, go = threading.Event(), threading.Event()
 

@@ -13,13 +13,13 @@ from ..parity.framework import finish
 OPTIONS = {
     "defer": {"backend": "io_uring", "taskrun": "defer"},
     "coop": {"backend": "io_uring", "taskrun": "coop"},
-    "selector": {"backend": "selector"},
+    "epoll": {"backend": "epoll"},
 }
 
 
 @pytest.fixture(params=OPTIONS)
 def options(request):
-    if request.param != "selector":
+    if request.param != "epoll":
         loops.skip_where_io_uring_is_refused()
     return OPTIONS[request.param]
 

@@ -42,7 +42,7 @@ def page(results):
     lines = [HEAD.format(python=", ".join(results["python"])), count(results)]
     for section, rows in sections(results).items():
         lines += [f"## {title(section)}", "",
-                  f"| | io_uring | selector | uvloop {peer['version']} | proved by |",
+                  f"| | io_uring | epoll | uvloop {peer['version']} | proved by |",
                   "| --- | --- | --- | --- | --- |"]
         lines += [line_of(row, results["rows"][row], peer) for row in rows]
         lines.append("")
@@ -65,7 +65,7 @@ def title(section):
 
 def line_of(row, recorded, peer):
     name = row.partition(".")[2]
-    cells = [WORDS[recorded["io_uring"]], WORDS[recorded["selector"]],
+    cells = [WORDS[recorded["io_uring"]], WORDS[recorded["epoll"]],
              WORDS[peer["tests"].get(recorded["test"], "skipped")],
              f"`{recorded['test']}`"]
     shown = f"`{name}`" if "(" not in name else f"… `{name.partition('(')[2][:-1]}`"
@@ -75,7 +75,7 @@ def line_of(row, recorded, peer):
 def count(results):
     rows = results["rows"].values()
     parts = []
-    for loop in ("io_uring", "selector"):
+    for loop in ("io_uring", "epoll"):
         parts.append(f"{loop} {sum(row[loop] == 'passed' for row in rows)}")
     tests = results["peer"]["tests"]
     parts.append(f"uvloop {sum(tests.get(row['test']) == 'passed' for row in rows)}")

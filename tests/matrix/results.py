@@ -13,7 +13,7 @@ from . import names
 from .proofs import PROOFS, WEAK
 
 PATH = pathlib.Path(__file__).with_name("results.json")
-LOOPS = ("io_uring", "selector")
+LOOPS = ("io_uring", "epoll")
 LOOP_IN_ID = re.compile(r"\[(%s)(-|(?=\]))" % "|".join(LOOPS))
 
 

@@ -3,8 +3,7 @@
 A body takes a fresh `loop` and a `trace`, and whatever else pytest gives it; it
 may be a coroutine function. `parity` demands the stock loop's trace of every
 loop under test. `promise` runs the body on the loops under test only: for what
-we promise and asyncio does not, with assertions in the body. `ring_promise` leaves
-out the selector backend, whose transports are asyncio's own.
+we promise and asyncio does not, with assertions in the body.
 """
 
 import asyncio
@@ -60,10 +59,6 @@ def promise(body, without=(loops.STOCK,)):
             raise error
 
     return as_test(body, test, without)
-
-
-def ring_promise(body):
-    return promise(body, without=(loops.STOCK, "selector"))
 
 
 def as_test(body, test, without=()):

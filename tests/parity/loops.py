@@ -13,7 +13,7 @@ import os
 import pytest
 
 STOCK = "stock"
-OURS = ("io_uring", "selector")
+OURS = ("io_uring", "epoll")
 
 IO_URING_SETUP = 425
 PARAMS_BYTES = 120

@@ -4,7 +4,7 @@ import contextvars
 import queue
 import threading
 
-from .framework import parity, promise, ring_promise
+from .framework import parity, promise
 
 VAR = contextvars.ContextVar("VAR", default="unset")
 
@@ -217,7 +217,7 @@ def test_many_wakeups_from_many_threads_all_arrive(loop, trace):
         assert mine == list(range(calls_count))
 
 
-@ring_promise
+@promise
 def test_a_wake_up_costs_one_call_of_the_ring(loop, trace):
     rounds_count = 200
     asked = queue.SimpleQueue()
@@ -239,5 +239,7 @@ def test_a_wake_up_costs_one_call_of_the_ring(loop, trace):
     enters_count = loop.run_until_complete(rounds())
     asked.put(None)
     thread.join()
-    # Fewer if an answer came while the loop was awake.
-    assert enters_count <= rounds_count
+    # Fewer if an answer came while the loop was awake. On epoll the iteration that runs
+    # the callback looks at the set once more: only a system call tells what is ready.
+    most = rounds_count * (1 if loop.backend == "io_uring" else 2)
+    assert enters_count <= most

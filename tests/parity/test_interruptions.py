@@ -14,7 +14,7 @@ import threading
 import pytest
 
 from .endpoints import Recorder, pattern, wired
-from .framework import parity, ring_promise
+from .framework import parity, promise
 
 SIZE = 800_000
 
@@ -68,7 +68,7 @@ def test_an_interrupted_resume_writing_leaves_nothing_unsent(loop, trace, error)
     far.close()
 
 
-@ring_promise
+@promise
 def test_an_interrupted_data_received_leaves_nothing_unread(loop, trace):
     class Interrupted(asyncio.Protocol):
         received = 0
@@ -130,7 +130,7 @@ async def test_an_answer_to_data_kept_in_a_pause_precedes_the_end(loop, trace):
     far.close()
 
 
-@ring_promise
+@promise
 async def test_a_cancelled_sendfile_ends_nothing_else(loop, trace):
     # The stock loop reports an InvalidStateError of its own here.
     loop.set_exception_handler(lambda loop, context: pytest.fail(str(context)))
@@ -151,7 +151,7 @@ async def test_a_cancelled_sendfile_ends_nothing_else(loop, trace):
     peer.close()
 
 
-@ring_promise
+@promise
 def test_a_clock_in_python_loses_no_wake_up(loop, trace):
     waiting = threading.Event()
     answered = []
@@ -172,7 +172,7 @@ def test_a_clock_in_python_loses_no_wake_up(loop, trace):
     assert answered == ["called"]
 
 
-@ring_promise
+@promise
 def test_an_operation_that_fails_does_not_end_the_loop(loop, trace):
     told = []
     loop.set_exception_handler(lambda loop, context: told.append(context["exception"]))
@@ -239,7 +239,7 @@ def test_a_wakeup_fd_set_during_the_run_stays(loop, trace):
         trace("still set", signal.set_wakeup_fd(-1) == near.fileno())
 
 
-@ring_promise
+@promise
 def test_nan_is_no_time(loop, trace):
     with pytest.raises(ValueError):
         loop.call_later(math.nan, print)

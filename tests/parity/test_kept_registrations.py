@@ -13,7 +13,7 @@ import socket
 import pytest
 
 from .endpoints import pattern, settle
-from .framework import parity, ring_promise
+from .framework import parity, promise
 from .test_sock import pair
 
 # More than a loop that sleeps makes in a tenth of a second, less than one that spins.
@@ -157,7 +157,7 @@ async def test_a_callback_after_a_wait_and_a_wait_after_a_callback(loop, trace):
             trace("read", await loop.sock_recv(near, 10))
 
 
-@ring_promise
+@promise
 async def test_a_registration_that_nobody_wants_is_taken_out(loop, trace):
     with pair() as (near, far):
         await waited(loop, near, far)
@@ -167,7 +167,7 @@ async def test_a_registration_that_nobody_wants_is_taken_out(loop, trace):
         await waited(loop, near, far)
 
 
-@ring_promise
+@promise
 async def test_a_closed_socket_with_a_duplicate_is_not_reported_for_ever(loop, trace):
     with pair() as (near, far):
         await waited(loop, near, far)
@@ -177,7 +177,7 @@ async def test_a_closed_socket_with_a_duplicate_is_not_reported_for_ever(loop, t
 
 
 @pytest.mark.parametrize("waiting", [False, True])
-@ring_promise
+@promise
 async def test_its_number_serves_another_socket(loop, trace, waiting):
     """The new socket's waits are neither missed nor woken by the old file."""
     with pair() as (near, far), pair() as (beside, beside_far):
@@ -201,7 +201,7 @@ async def test_its_number_serves_another_socket(loop, trace, waiting):
             assert await sleeps(loop)
 
 
-@ring_promise
+@promise
 async def test_a_callback_removed_from_a_closed_socket_is_not_reported(loop, trace):
     """On asyncio the loop spins from here on."""
     with pair() as (near, far):
@@ -214,7 +214,7 @@ async def test_a_callback_removed_from_a_closed_socket_is_not_reported(loop, tra
     assert "called" not in str(trace.lines())
 
 
-@ring_promise
+@promise
 async def test_a_peer_that_has_shut_down_does_not_keep_a_send_awake(loop, trace):
     for family in (socket.AF_UNIX, socket.AF_INET):
         with contextlib.ExitStack() as stack:

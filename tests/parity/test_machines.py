@@ -130,8 +130,7 @@ class Connection(RuleBasedStateMachine):
         if near.eof_written or near.transport.is_closing():
             return
         data = pattern(size, len(far.expected))
-        if lines and self.loop_name == "io_uring":
-            # The writelines() of 3.13.0, on the selector, forgets to pause.
+        if lines:
             half = size // 2
             near.transport.writelines([data[:half], bytearray(data[half:])])
         else:

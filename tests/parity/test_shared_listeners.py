@@ -11,7 +11,7 @@ import pytest
 
 from . import loops
 from .endpoints import in_thread, settle
-from .framework import parity, promise, ring_promise
+from .framework import parity, promise
 
 SECONDS = 15
 OURS = [name for name in loops.under_test() if name in loops.OURS]
@@ -119,7 +119,7 @@ async def test_a_forked_child_that_holds_the_listener_swallows_nothing(loop, tra
         server.close()
 
 
-@ring_promise
+@promise
 async def test_a_rival_that_has_gone_costs_no_connection(loop, trace):
     """A listener that gives way takes the connection all the same in the end."""
     with listening() as sock, sock.dup() as rival:

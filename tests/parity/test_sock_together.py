@@ -16,7 +16,7 @@ from .endpoints import (
     reset,
     settle,
 )
-from .framework import parity, ring_promise
+from .framework import parity, promise
 from .test_sock import pair, udp_pair
 
 BIG = 4 << 20
@@ -183,7 +183,7 @@ async def test_one_of_two_reads_is_cancelled(loop, trace, first):
         await trace.wait("read", loop.sock_recv(near, 100))
 
 
-@ring_promise
+@promise
 async def test_a_read_cancelled_in_the_iteration_of_its_data(loop, trace):
     """asyncio has taken the bytes by then, and loses them with the cancel."""
     with pair() as (near, far):

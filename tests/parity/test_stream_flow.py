@@ -14,7 +14,7 @@ from .endpoints import (
     settle,
     wired,
 )
-from .framework import parity, ring_promise
+from .framework import parity, promise
 
 BIG = 4 << 20
 HUGE_LIMIT = 64 << 20
@@ -259,7 +259,7 @@ async def test_abort_from_pause_writing(loop, trace):
     peer.close()
 
 
-@ring_promise
+@promise
 async def test_close_from_resume_writing_ends_once(loop, trace):
     """asyncio ends such a transport twice, the second time with an error."""
 
@@ -282,7 +282,7 @@ async def test_close_from_resume_writing_ends_once(loop, trace):
     peer.close()
 
 
-@ring_promise
+@promise
 async def test_a_reader_that_never_reads_does_not_cost_memory(loop, trace):
     """A protocol that heeds pause_writing keeps the buffer near its limit."""
     protocol = Recorder(trace.lane("client"))

@@ -22,7 +22,7 @@ from .endpoints import (
     settle,
     wired,
 )
-from .framework import parity, ring_promise
+from .framework import parity, promise
 
 # More iterations than make a habit.
 ITERATIONS = 8
@@ -90,7 +90,7 @@ async def test_without_the_habit_each_write_is_sent_at_once(loop, trace, family)
 
 
 @both_families
-@ring_promise
+@promise
 async def test_pieces_go_out_together_when_the_callback_returns(loop, trace, family):
     transport, peer, protocol = await piecemeal(loop, trace, family)
     await held_back(transport, peer, b"head ")
@@ -103,7 +103,7 @@ async def test_pieces_go_out_together_when_the_callback_returns(loop, trace, fam
     await ended(transport, peer, protocol)
 
 
-@ring_promise
+@promise
 async def test_what_was_given_may_be_changed_at_once(loop, trace):
     transport, peer, protocol = await piecemeal(loop, trace)
     data = bytearray(b"first")
@@ -116,7 +116,7 @@ async def test_what_was_given_may_be_changed_at_once(loop, trace):
     await ended(transport, peer, protocol)
 
 
-@ring_promise
+@promise
 async def test_a_big_piece_waits_for_nothing(loop, trace):
     transport, peer, protocol = await piecemeal(loop, trace)
     transport.write(b"small ")
@@ -197,7 +197,7 @@ async def test_order_among_transports_is_kept(loop, trace):
     await ended(transport, peer, protocol)
 
 
-@ring_promise
+@promise
 async def test_the_habit_ends_with_one_write_alone(loop, trace):
     transport, peer, protocol = await piecemeal(loop, trace)
     await held_back(transport, peer, b"alone")
@@ -212,7 +212,7 @@ async def test_the_habit_ends_with_one_write_alone(loop, trace):
     await ended(transport, peer, protocol)
 
 
-@ring_promise
+@promise
 async def test_the_habit_ends_with_a_callback_that_takes_long(loop, trace):
     transport, peer, protocol = await piecemeal(loop, trace)
     await held_back(transport, peer, b"head ")
@@ -225,7 +225,7 @@ async def test_the_habit_ends_with_a_callback_that_takes_long(loop, trace):
     await ended(transport, peer, protocol)
 
 
-@ring_promise
+@promise
 async def test_two_tasks_of_one_iteration_do_not_wait_for_each_other(loop, trace):
     transport, peer, protocol = await piecemeal(loop, trace)
     seen = []
@@ -291,7 +291,7 @@ def test_ctrl_c_between_two_pieces_loses_none(loop, trace):
     loop.run_until_complete(ended(transport, peer, protocol))
 
 
-@ring_promise
+@promise
 def test_a_fork_between_two_pieces_sends_none_twice(loop, trace):
     transport, peer, protocol = loop.run_until_complete(piecemeal(loop, trace))
     children = []

@@ -16,7 +16,7 @@ from .endpoints import (
     settle,
     wired,
 )
-from .framework import parity, ring_promise
+from .framework import parity, promise
 
 FLOOD = 1 << 20
 
@@ -33,7 +33,7 @@ async def close(transport, protocol, peer):
 # Not compared with the stock loop: early releases of 3.11 deliver all the same.
 @both_families
 @both_kinds
-@ring_promise
+@promise
 async def test_pause_in_connection_made_is_honoured(loop, trace, family, kind):
     class Paused(kind):
         def connection_made(self, transport):

@@ -13,7 +13,7 @@ from .endpoints import (
     read_to_end,
     wired,
 )
-from .framework import parity, ring_promise
+from .framework import parity, promise
 
 BIG = 4 << 20
 
@@ -232,7 +232,7 @@ SPOILERS = {"mutated": spoil_by_mutation, "resized": spoil_by_resizing}
 @pytest.mark.parametrize("spoiler", SPOILERS)
 @pytest.mark.parametrize("size", [10, 1000, 100_000, BIG])
 @both_families
-@ring_promise
+@promise
 async def test_a_bytearray_is_the_callers_again(loop, trace, family, size, spoiler):
     protocol = Recorder(trace.lane("client"))
     transport, peer = await wired(loop, family, protocol)
@@ -245,7 +245,7 @@ async def test_a_bytearray_is_the_callers_again(loop, trace, family, size, spoil
 
 
 @pytest.mark.parametrize("size", [10, 100_000, BIG])
-@ring_promise
+@promise
 async def test_a_first_write_is_the_callers_again(loop, trace, size):
     protocol = Recorder(trace.lane("client"))
     transport, peer = await wired(loop, "tcp", protocol)
@@ -259,7 +259,7 @@ async def test_a_first_write_is_the_callers_again(loop, trace, size):
 
 @pytest.mark.parametrize("cut", [slice(0, None), slice(5, None), slice(100, -100)])
 @pytest.mark.parametrize("item", ["B", "I", "Q"])
-@ring_promise
+@promise
 async def test_a_view_is_the_callers_again(loop, trace, item, cut):
     protocol = Recorder(trace.lane("client"))
     transport, peer = await wired(loop, "tcp", protocol)
@@ -273,7 +273,7 @@ async def test_a_view_is_the_callers_again(loop, trace, item, cut):
     assert await close_and_read(loop, transport, protocol, peer) == expected
 
 
-@ring_promise
+@promise
 async def test_lines_are_the_callers_again(loop, trace):
     protocol = Recorder(trace.lane("client"))
     transport, peer = await wired(loop, "tcp", protocol)
@@ -289,7 +289,7 @@ async def test_lines_are_the_callers_again(loop, trace):
     assert await close_and_read(loop, transport, protocol, peer) == expected
 
 
-@ring_promise
+@promise
 async def test_lines_of_nothing_are_nothing(loop, trace):
     """asyncio's 3.13.0 asserts on an empty generator, and fails after the end."""
     protocol = Recorder(trace.lane("client"))
@@ -300,7 +300,7 @@ async def test_lines_of_nothing_are_nothing(loop, trace):
     transport.writelines([b"too late"])
 
 
-@ring_promise
+@promise
 async def test_an_empty_line_does_not_stall_the_stream(loop, trace):
     protocol = Recorder(trace.lane("client"))
     transport, peer = await wired(loop, "tcp", protocol)
@@ -310,7 +310,7 @@ async def test_an_empty_line_does_not_stall_the_stream(loop, trace):
     assert await close_and_read(loop, transport, protocol, peer) == b"through"
 
 
-@ring_promise
+@promise
 async def test_a_write_is_with_the_kernel_when_it_returns(loop, trace):
     """A blocking read in the same callback must not wait for the loop."""
     protocol = Recorder(trace.lane("client"))

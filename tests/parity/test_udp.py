@@ -8,7 +8,7 @@ import tempfile
 import pytest
 
 from .endpoints import settle
-from .framework import parity, ring_promise
+from .framework import parity, promise
 
 
 class DatagramRecorder(asyncio.DatagramProtocol):
@@ -271,7 +271,7 @@ async def test_a_full_queue_pauses_and_keeps_the_order(loop, trace):
     await protocol.lost
 
 
-@ring_promise
+@promise
 async def test_an_emptied_queue_resumes(loop, trace):
     transport, protocol = await fill_a_queue(loop, trace, lambda transport: None)
     await settle(loop)

@@ -14,16 +14,19 @@ from ..parity.framework import finish
 FOREVER_NS = 100_000_000_000
 
 
-@pytest.fixture(params=["defer", "coop"])
-def taskrun(request):
-    return request.param
+OPTIONS = {
+    "defer": {"backend": "io_uring", "taskrun": "defer"},
+    "coop": {"backend": "io_uring", "taskrun": "coop"},
+    "epoll": {"backend": "epoll"},
+}
 
 
-@pytest.fixture
-def ring_loop(taskrun, no_leaks):
-    """A loop on io_uring that does not spin yet."""
-    loops.skip_where_io_uring_is_refused()
-    loop = uring_loop.Loop(backend="io_uring", taskrun=taskrun)
+@pytest.fixture(params=OPTIONS)
+def ring_loop(request, no_leaks):
+    """A loop that does not spin yet, on each driver."""
+    if request.param != "epoll":
+        loops.skip_where_io_uring_is_refused()
+    loop = uring_loop.Loop(**OPTIONS[request.param])
     yield loop
     finish(loop)
 

@@ -81,16 +81,6 @@ def test_a_thread_with_one_cpu_never_spins(ring_loop, thread):
     assert found == [(0, 0)]
 
 
-def test_the_selector_backend_never_spins(no_leaks):
-    loop = uring_loop.Loop(backend="selector", poll_max_ns=10**9)
-    for _ in range(5):
-        loop.run_until_complete(asyncio.sleep(0.0001))
-    found = loop.statistics()
-    loop.close()
-    assert (found.spins_hit, found.spins_missed, found.spun_ns) == (0, 0, 0)
-    assert found.iterations > 5
-
-
 def test_a_spin_that_sees_nothing_is_followed_by_sleep(ring_loop):
     if len(os.sched_getaffinity(0)) == 1:
         pytest.skip("a thread with one CPU never spins")
@@ -326,6 +316,7 @@ class Late(asyncio.Protocol):
         self.heard.append(data)
 
 
+@pytest.mark.parametrize("taskrun", ["defer", "coop"])
 def test_a_full_completion_queue_is_counted(taskrun, no_leaks):
     """More receives that complete when they are submitted than the queue holds."""
     loops.skip_where_io_uring_is_refused()

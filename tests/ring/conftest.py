@@ -86,17 +86,18 @@ def modes(ops):
         "coop": {"taskrun": "coop"},
         # As before Linux 5.18: no flag of the ladder at all.
         "plain": {"known_flags": old},
+        "epoll": {"driver": "epoll"},
     }
 
 
-@pytest.fixture(params=["defer", "coop", "plain"])
+@pytest.fixture(params=["defer", "coop", "plain", "epoll"])
 def mode(request):
     return request.param
 
 
 @pytest.fixture
 def ring(make_ring, modes, mode):
-    """One small ring, in each of the three ways that completions are posted."""
+    """One small ring: on io_uring in each way that completions are posted, and on epoll."""
     return make_ring(**modes[mode])
 
 

@@ -8,7 +8,7 @@ import dataclasses
 import importlib.util
 import sys
 
-BACKENDS = ("io_uring", "selector")
+BACKENDS = ("io_uring", "epoll")
 # One list for the allow-list's check; a new Python is added here first.
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 

@@ -45,7 +45,7 @@ def test_a_malformed_entry_is_refused(key, value):
 def test_an_entry_must_name_backends_that_the_file_runs_on():
     with pytest.raises(ValueError, match="not run on that backend"):
         allowlist.checked(
-            {**ENTRY, "test": "test_locks.LockTests.*", "backends": ["selector"]}
+            {**ENTRY, "test": "test_locks.LockTests.*", "backends": ["epoll"]}
         )
 
 
@@ -55,7 +55,7 @@ def test_an_entry_must_name_backends_that_the_file_runs_on():
         ("test_events", "3.12", "io_uring", True),
         ("test_server", "3.12", "io_uring", False),
         ("test_events", "3.13", "io_uring", False),
-        ("test_events", "3.12", "selector", False),
+        ("test_events", "3.12", "epoll", False),
     ],
 )
 def test_an_entry_covers_only_what_it_names(file, version, backend, covered):
@@ -91,8 +91,8 @@ def test_a_run_that_made_no_loop_is_a_problem():
 
 def test_another_backend_than_asked_for_is_a_problem():
     result = result_of(test_a="passed")
-    harness.take_report(result, [{"kind": "loop", "backend": "selector"}], "", "")
-    assert harness.problems(result, [])[0] == "asked for io_uring, got selector"
+    harness.take_report(result, [{"kind": "loop", "backend": "epoll"}], "", "")
+    assert harness.problems(result, [])[0] == "asked for io_uring, got epoll"
 
 
 def test_a_process_that_ends_in_a_test_is_that_tests_failure():

@@ -86,7 +86,7 @@ print(loop.backend, "why:" + loop.backend_reason.replace(" ", "_"))
 loop.run_until_complete(serve_one())
 loop.close()
 """, URING_LOOP_BACKEND="auto")
-    assert words[0] == "selector"
+    assert words[0] == "epoll"
     assert words[2] == "ping"
     assert errno.errorcode[number] in words[1]
     if number == errno.EPERM:

@@ -12,7 +12,7 @@ from .prepare import ORIGINAL
 
 INSIDE = pathlib.Path(__file__).with_name("inside")
 STANDINS = pathlib.Path(__file__).with_name("standins")
-LOOPS = ("asyncio", "io_uring", "selector")
+LOOPS = ("asyncio", "io_uring", "epoll")
 TEST_LIMIT_SECONDS = 60
 SUITE_LIMIT_SECONDS = 1800
 # A crash or a hang ends the child; the tests after it still have to be run.

@@ -17,7 +17,7 @@ that asyncio gives to everybody, and was compared test by test. A test that fail
 ours was run again; what passed then, or fails on asyncio as well when it is run alone,
 depends on time or on other tests and is counted as unsteady.
 
-| project | tests | passed: asyncio | io_uring | selector | failed on asyncio, too | \
+| project | tests | passed: asyncio | io_uring | epoll | failed on asyncio, too | \
 only on ours | unsteady |
 | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |
 """
@@ -49,7 +49,7 @@ def write():
 def row(project, result):
     counts = result["counts"]
     passed = [str(counts[loop]["passed"]) if loop in counts else "not run"
-              for loop in ("asyncio", "io_uring", "selector")]
+              for loop in ("asyncio", "io_uring", "epoll")]
     cells = [
         f"{project.name} {result['version']}",
         project.about or "all",

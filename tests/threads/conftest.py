@@ -8,7 +8,7 @@ from ..parity import loops
 KINDS = {
     "defer": {"backend": "io_uring", "taskrun": "defer"},
     "coop": {"backend": "io_uring", "taskrun": "coop"},
-    "selector": {"backend": "selector"},
+    "epoll": {"backend": "epoll"},
 }
 
 

@@ -40,7 +40,7 @@ def turn(options):
         thread.stop()
     for thread in threads:
         thread.join(60)
-    return kinds.count("io_uring"), kinds.count("selector")
+    return kinds.count("io_uring"), kinds.count("epoll")
 
 
 def main(user=None, locked_bytes=None):
@@ -53,10 +53,10 @@ def main(user=None, locked_bytes=None):
     before = len(os.listdir("/proc/self/fd"))
     for number in range(TIMES):
         begin = time.monotonic()
-        rings, selectors = turn({"backend": "auto" if user else "io_uring"})
+        rings, sets = turn({"backend": "auto" if user else "io_uring"})
         gc.collect()
         if number % 7 == 0 or number == TIMES - 1:
-            print(f"{number + 1}: {rings} rings, {selectors} selectors, "
+            print(f"{number + 1}: {rings} rings, {sets} epoll sets, "
                   f"{time.monotonic() - begin:.2f} s; "
                   f"fds {len(os.listdir('/proc/self/fd')) - before:+}, "
                   f"threads {threading.active_count()}, {resident_kib()} KiB",

@@ -19,7 +19,7 @@ SECONDS = 20
 CONNECTIONS = 24
 
 
-@pytest.fixture(params=["defer", "selector"])
+@pytest.fixture(params=["defer", "epoll"])
 def options(request, no_leaks):
     """How the ring gets its completions makes no difference to a group."""
     return chosen(request.param)

@@ -210,7 +210,7 @@ def test_single_issuer_is_shown_and_can_be_left_out(no_leaks):
 
 
 def test_defer_needs_a_single_issuer(no_leaks):
-    for backend in ("io_uring", "selector"):
+    for backend in ("io_uring", "epoll"):
         with pytest.raises(ValueError, match="needs taskrun='coop'"):
             uring_loop.Loop(backend=backend, single_issuer=False)
     with pytest.raises(ValueError, match="must be True or False, not 1"):

@@ -187,7 +187,7 @@ def test_a_ring_that_cannot_be_enabled(ring_options, monkeypatch):
     assert isinstance(outcome(**ring_options), Injected)
 
 
-def test_without_io_uring_the_creator_hears_it_or_gets_a_selector(no_leaks):
+def test_without_io_uring_the_creator_hears_it_or_gets_epoll(no_leaks):
     from ..stress import children
     from ..stress.seccomp import FORBID_IO_URING
 
@@ -203,7 +203,7 @@ print(sorted(os.listdir("/proc/self/fd")) == before)
 with uring_loop.IOThread() as thread:
     print(thread.loop.backend, thread.run(asyncio.sleep(0, "ran")).result())
 """, URING_LOOP_BACKEND="auto")
-    assert words == ["True", "1", "True", "selector", "ran"]
+    assert words == ["True", "1", "True", "epoll", "ran"]
 
 
 def test_one_of_a_group_fails_and_the_others_end(options):
@@ -295,4 +295,4 @@ for turn in range(3):
     assert sorted(os.listdir("/proc/self/fd")) == fds
     print(8 <= min(sizes) < 256 and max(sizes) <= 256, len(sizes) < 100, kind)
 """)
-    assert words == ["True", "True", "selector"] * 3
+    assert words == ["True", "True", "epoll"] * 3

@@ -1,4 +1,4 @@
-"""Chooses what carries a loop's I/O: an io_uring ring, or the stdlib's selector."""
+"""Chooses the driver of a loop's ring, io_uring or epoll, and says why."""
 
 import errno
 import logging
@@ -6,7 +6,7 @@ import os
 
 logger = logging.getLogger("uring_loop")
 
-BACKENDS = ("auto", "io_uring", "selector")
+BACKENDS = ("auto", "io_uring", "epoll")
 VARIABLE = "URING_LOOP_BACKEND"
 SYSCTL = "/proc/sys/kernel/io_uring_disabled"
 
@@ -17,6 +17,10 @@ def requested_backend(backend):
     if backend is None:
         backend = os.environ.get(VARIABLE) or "auto"
         source = VARIABLE
+    if backend == "selector":
+        raise ValueError(
+            f"{source} 'selector' has become 'epoll': uring_loop's own transports on "
+            "an epoll set, without io_uring")
     if backend not in BACKENDS:
         raise ValueError(
             f"{source} must be one of {', '.join(BACKENDS)}, not {backend!r}")
@@ -24,14 +28,14 @@ def requested_backend(backend):
 
 
 def fall_back(exc):
-    """Say once per loop that there will be no ring; returns the reason."""
+    """Say once per loop that epoll takes io_uring's place; returns the reason."""
     reason = explain(exc)
-    logger.info("io_uring cannot be used, falling back to the selector: %s", reason)
+    logger.info("io_uring cannot be used, falling back to epoll: %s", reason)
     return reason
 
 
 def explain(exc):
-    """Cause and cure of an error from making a ring."""
+    """Cause and cure of an error from making an io_uring instance."""
     return f"{errno.errorcode.get(exc.errno, exc.errno)}: {cause(exc.errno)}"
 
 

@@ -83,10 +83,12 @@ cdef extern from "<sys/epoll.h>" nogil:
         EPOLL_CTL_ADD
         EPOLL_CTL_DEL
         EPOLL_CTL_MOD
+        EPOLLET
         EPOLLIN
         EPOLLOUT
         EPOLLONESHOT
     union epoll_data:
+        int fd
         uint64_t u64
     struct epoll_event:
         unsigned int events

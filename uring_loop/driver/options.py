@@ -1,6 +1,14 @@
 """Checks the options of a ring before anything is made of them."""
 
+DRIVERS = ("io_uring", "epoll")
+
 TASKRUN = ("defer", "coop")
+
+
+def check_driver(driver):
+    """ValueError for a driver that does not exist."""
+    if driver not in DRIVERS:
+        raise ValueError(f"driver must be one of {', '.join(DRIVERS)}, not {driver!r}")
 
 
 def check_taskrun(taskrun, single_issuer):

@@ -28,6 +28,7 @@ cdef class Ring:
     cdef bint known_opcodes[256]
     cdef unsigned long fork_mark
     cdef readonly unsigned flags
+    cdef readonly str driver
     cdef readonly dict refused
     cdef readonly Py_ssize_t in_flight_count
     cdef readonly unsigned long enter_count
@@ -41,6 +42,7 @@ cdef class Ring:
     # Does a request in flight keep its file open? On io_uring it does.
     cdef readonly bint holds_files
 
+    cdef int open_epoll(self, unsigned entries, unsigned cq_entries) except -1
     cdef int negotiate_flags(self, unsigned entries, unsigned cq_entries,
                         unsigned flags) except -1
     cdef int create(self, unsigned entries, unsigned cq_entries,
@@ -56,6 +58,7 @@ cdef class Ring:
     cdef int check_usable(self) except -1
     cdef bint is_forked(self) noexcept
     cdef bint is_mine(self) noexcept
+    cdef int adopt(self) except -1
     cdef io_uring_sqe *next_entry(self) except NULL
     cdef io_uring_sqe *entry_when_full(self) except NULL
     cdef int unpark(self) except -1
@@ -68,6 +71,7 @@ cdef class Ring:
     cpdef int cancel(self, Operation op) except -1
     cdef void skip_answer(self, io_uring_sqe *sqe) noexcept
     cpdef bint need_wait(self) noexcept
+    cpdef bint has_work(self) noexcept
     cpdef int enter(self, bint wait, int64_t timeout_ns=*) except -1
     cpdef int reap(self, unsigned limit) except -1
     cpdef Operation reap_one(self)

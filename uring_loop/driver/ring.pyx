@@ -22,7 +22,7 @@ import os
 import time
 
 from uring_loop.driver.capi cimport PyErr_CheckSignals
-from uring_loop.driver.options import check_taskrun
+from uring_loop.driver.options import check_driver, check_taskrun
 from uring_loop.driver.uapi cimport *
 
 # (flags given up, flags taken instead, the kernel that brought the first):
@@ -136,8 +136,11 @@ cdef class Operation:
 
 @cython.final
 cdef class Ring:
-    """One io_uring instance with a ledger of what is in flight on it.
+    """Two queues, a driver that serves them, and a ledger of what is in flight.
 
+    driver       "io_uring": the kernel; "epoll": our own code on one epoll set, which
+                 takes the same entries (include/uring_epoll.h); the options from
+                 `taskrun` on are io_uring's and without meaning there
     sq_entries   size of the submission queue, a power of two; halved while the
                  kernel answers ENOMEM (RLIMIT_MEMLOCK)
     cq_entries   size of the completion queue; default 4 * sq_entries
@@ -152,8 +155,8 @@ cdef class Ring:
     the reason. Raises OSError with the kernel's errno. Linux 5.11 or later.
     """
 
-    def __cinit__(self, *, unsigned sq_entries=256, unsigned cq_entries=0,
-                  str taskrun="defer", bint single_issuer=True, bint disabled=False,
+    def __cinit__(self, *, str driver="io_uring", unsigned sq_entries=256,
+                  unsigned cq_entries=0, str taskrun="defer", bint single_issuer=True, bint disabled=False,
                   unsigned known_flags=0xFFFFFFFF):
         cdef unsigned flags = (
             IORING_SETUP_SUBMIT_ALL | IORING_SETUP_TASKRUN_FLAG
@@ -163,8 +166,13 @@ cdef class Ring:
         self.known_flags = known_flags
         self.fork_mark = fork_count
         self.tell_fd = -1
-        self.holds_files = True
+        self.driver = driver
+        self.holds_files = driver == "io_uring"
+        check_driver(driver)
         check_taskrun(taskrun, single_issuer)
+        if not self.holds_files:
+            self.open_epoll(sq_entries, cq_entries or 4 * sq_entries)
+            return
         flags |= TASKRUN_FLAGS[taskrun]
         if single_issuer:
             flags |= IORING_SETUP_SINGLE_ISSUER
@@ -177,6 +185,17 @@ cdef class Ring:
         self.enabled = not disabled
         self.owner = thread_token() if self.enabled else 0
         self.check_kernel()
+
+    cdef int open_epoll(self, unsigned entries, unsigned cq_entries) except -1:
+        res = uring_epoll_queue_init(entries, cq_entries, &self.ring)
+        if res < 0:
+            raise os_error(res)
+        self.flags = self.ring.flags
+        self.closed = False
+        self.enabled = True
+        self.owner = thread_token()
+        self.check_kernel()
+        return 0
 
     cdef int negotiate_flags(self, unsigned entries, unsigned cq_entries,
                         unsigned flags) except -1:
@@ -246,7 +265,10 @@ cdef class Ring:
 
     cdef void forget_fd(self, int fd) noexcept:
         """The caller closes the descriptor, or begins to use a new one."""
-        # io_uring knows files, not numbers: nothing to forget, so it cannot raise.
+        # System calls only: cannot raise. io_uring knows files, not numbers, and has
+        # nothing to forget; after a fork the set is the parent's.
+        if not self.closed and not self.is_forked():
+            uring_forget_fd(&self.ring, fd)
 
     cdef void continue_counts(self, Ring other) noexcept:
         """Go on with the counts of the ring that this one takes over from."""
@@ -272,17 +294,21 @@ cdef class Ring:
 
     @property
     def flag_names(self):
-        """Names of the set-up flags that the kernel granted."""
+        """Names of the set-up flags that the kernel granted; none on epoll."""
+        if not self.holds_files:
+            return ()
         return tuple(name for bit, name in FLAG_NAMES.items() if self.flags & bit)
 
     def fileno(self):
-        """The ring's descriptor. Not for poll(2): see docs/kernel.md."""
+        """The ring's descriptor: on epoll the set, which a host may poll; on io_uring
+        not for poll(2), see docs/kernel.md."""
         return self.ring.ring_fd
 
     def __repr__(self):
         state = ("closed" if self.closed else
                  "enabled" if self.enabled else "disabled")
-        return (f"<Ring {state} {'|'.join(self.flag_names)} "
+        words = [self.driver, state, "|".join(self.flag_names)]
+        return (f"<Ring {' '.join(filter(None, words))} "
                 f"{self.in_flight_count} in flight>")
 
     # ---- ledger ---------------------------------------------------------------
@@ -342,6 +368,14 @@ cdef class Ring:
         # Compares numbers: cannot raise.
         return (self.enabled and not self.closed and not self.is_forked()
                 and self.owner == thread_token())
+
+    cdef int adopt(self) except -1:
+        """Let the calling thread use the ring from now on. Only epoll allows it: an
+        io_uring instance obeys one thread for ever."""
+        self.check_usable()
+        assert not self.holds_files
+        self.owner = thread_token()
+        return 0
 
     cpdef int enable(self) except -1:
         """Make the calling thread the single issuer of a ring made disabled."""
@@ -450,6 +484,14 @@ cdef class Ring:
         # Without TASKRUN_FLAG a kernel older than 5.19 posts by itself.
         return self.parked.count or uring_need_wait(&self.ring)
 
+    cpdef bint has_work(self) noexcept:
+        """The same, asked for certain: on epoll it takes a system call, since
+        `need_wait` is true there as long as anything is armed."""
+        # System calls and loads: cannot raise.
+        if self.closed or self.is_forked():
+            return True
+        return self.parked.count or uring_spin_look(&self.ring)
+
     cpdef int enter(self, bint wait, int64_t timeout_ns=-1) except -1:
         """The one system call: submit, and with `wait` sleep for a completion.
 
@@ -470,7 +512,7 @@ cdef class Ring:
                 ts.tv_sec = timeout_ns // 1_000_000_000
                 ts.tv_nsec = timeout_ns % 1_000_000_000
                 limit = &ts
-            # Other threads run while this one sleeps in the kernel.
+            # Other threads run while this one sleeps.
             with nogil:
                 res = uring_submit_and_wait(&self.ring, 1, limit)
             # With entries submitted the kernel hides EINTR: always look.
@@ -568,7 +610,7 @@ cdef class Ring:
             self.unlink(op)
         if not self.closed:
             self.closed = True
-            if not self.is_forked():
+            if not self.holds_files or not self.is_forked():
                 io_uring_queue_exit(&self.ring)
             else:
                 os.close(self.ring.ring_fd)
@@ -593,6 +635,8 @@ cdef class Ring:
         """
         if self.closed:
             return []
+        if not self.holds_files and not self.is_forked():
+            self.adopt()
         if self.is_mine():
             self.drain()
         return self.abandon()

@@ -66,6 +66,7 @@ cdef extern from "uring.h" nogil:
         io_uring_sq sq
         io_uring_cq cq
         int ring_fd
+        unsigned flags
 
     struct io_uring_buf:
         pass
@@ -102,6 +103,9 @@ cdef extern from "uring.h" nogil:
     unsigned io_uring_sq_ready(const io_uring *ring)
     unsigned io_uring_cq_ready(const io_uring *ring)
     bint io_uring_cq_has_overflow(const io_uring *ring)
+    int uring_epoll_queue_init(
+        unsigned entries, unsigned cq_entries, io_uring *ring)
+    void uring_forget_fd(io_uring *ring, int fd)
     int io_uring_submit(io_uring *ring)
     int io_uring_submit_and_get_events(io_uring *ring)
     int uring_submit_and_wait(
@@ -121,6 +125,12 @@ cdef extern from "uring.h" nogil:
         io_uring_sqe *sqe, int fd, void *msg, unsigned flags)
     void io_uring_prep_multishot_accept(
         io_uring_sqe *sqe, int fd, void *addr, void *addrlen, int flags)
+
+cdef extern from "uring_spin.h" nogil:
+    int64_t uring_now_ns()
+    bint uring_spin_look(const io_uring *ring)
+    bint uring_spin(
+        const io_uring *ring, const volatile int *word, int value, int64_t until_ns)
 
 cdef extern from "uring_parked.h" nogil:
     struct uring_parked:

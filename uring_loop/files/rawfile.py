@@ -19,7 +19,7 @@ NEEDED = ("OPENAT", "CLOSE", "STATX", "READ", "WRITE", "FSYNC", "FALLOCATE")
 def ring_with(*opcodes):
     """The running loop if its ring has these operations, else None."""
     loop = asyncio.get_running_loop()
-    if not isinstance(loop, LoopCore) or loop.ring is None:
+    if not isinstance(loop, LoopCore):
         return None
     if all(loop.ring.has_opcode(operations.OPCODES[name]) for name in opcodes):
         return loop

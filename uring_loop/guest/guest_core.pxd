@@ -22,6 +22,8 @@ cdef class GuestCore:
     cdef bint has_looked
 
     cdef int claim(self) except -1
+    cdef int wake_fd(self) noexcept
+    cdef int follow_set(self) except -1
     cdef int drain(self) except -1
     cdef bint has_work(self) except -1
     cdef int turn(self) except -1

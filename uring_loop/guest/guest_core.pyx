@@ -13,14 +13,16 @@ The host sleeps in its own poll, so what would end the loop's own sleep must end
 """
 
 cimport cython
+from libc.errno cimport EEXIST, errno
 from libc.stdint cimport int64_t, uint64_t
 
 import os
-import select
 import threading
 
-from uring_loop.driver.libc cimport read
-from uring_loop.driver.ring cimport Ring
+from uring_loop.driver.libc cimport (
+    EPOLLET, EPOLLIN, EPOLL_CLOEXEC, EPOLL_CTL_ADD, epoll_create1, epoll_ctl,
+    epoll_event, epoll_wait, read)
+from uring_loop.driver.ring cimport Ring, os_error
 from uring_loop.scheduler.busy_poll cimport now_ns
 from uring_loop.scheduler.loop_core cimport ASLEEP, AWAKE, LoopCore
 
@@ -52,20 +54,23 @@ cdef class GuestCore:
     def fileno(self):
         """The descriptor that the host polls for reading.
 
-        An eventfd; on the selector backend the selector's own descriptor. Raises
-        RuntimeError outside `running()`.
+        On io_uring an eventfd, on epoll a set round the loop's own. Raises RuntimeError
+        outside `running()`.
         """
         self.check_attached()
-        return self.event_fd if self.loop.ring is not None else self.selector_fileno()
+        return self.event_fd
 
     def begin(self):
         """The calling thread runs the loop from now on."""
-        self.event_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        if self.loop.ring.holds_files:
+            self.event_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        else:
+            self.event_fd = make_set()
         self.midway = self.stopped = False
         try:
             self.loop.begin_run()
             self.claim()
-            self.loop.host_fd = self.event_fd
+            self.loop.host_fd = self.wake_fd()
         except BaseException:
             self.end()
             raise
@@ -82,7 +87,8 @@ cdef class GuestCore:
             # makes a new ring.
             if told.is_mine():
                 self.loop.flush_ring()
-                told.tell_events_to(-1)
+                if told.holds_files:
+                    told.tell_events_to(-1)
         os.close(self.event_fd)
         self.event_fd = -1
 
@@ -90,12 +96,18 @@ cdef class GuestCore:
         """Bind the loop to the thread that the host runs in; it may change."""
         cdef LoopCore loop = self.loop
         loop._thread_id = threading.get_ident()
-        if loop.ring is not None:
-            loop.bind_to_thread()
-            if loop.ring is not self.told:
+        loop.bind_to_thread()
+        if loop.ring is not self.told:
+            if loop.ring.holds_files:
                 loop.ring.tell_events_to(self.event_fd)
-                self.told = loop.ring
+            self.told = loop.ring
         return 0
+
+    cdef int wake_fd(self) noexcept:
+        """The eventfd that wakes the host when it is written to: on epoll the loop's own,
+        which is in the loop's set."""
+        # Loads only: cannot raise.
+        return self.event_fd if self.loop.ring.holds_files else self.loop.wake.fd
 
     def prepare(self):
         """To be called before the host sleeps: how long it may, in seconds.
@@ -111,7 +123,7 @@ cdef class GuestCore:
         self.claim()
         if self.midway:
             return 0.0
-        if loop.ring is not None and loop.ring.need_wait():
+        if loop.ring.need_wait():
             loop.ring.enter(False)
         # From here on others wake the host: what they add after this is not missed.
         loop.idle = ASLEEP
@@ -121,8 +133,9 @@ cdef class GuestCore:
         if timeout == 0:
             loop.idle = AWAKE
             return 0.0
-        if loop.ring is not None:
-            loop.ring.tell_fd = self.event_fd
+        loop.ring.tell_fd = self.wake_fd()
+        if not loop.ring.holds_files:
+            self.follow_set()
         return None if timeout < 0 else timeout / 1e9
 
     def check(self):
@@ -142,19 +155,24 @@ cdef class GuestCore:
         self.drain()
         return self.has_work()
 
+    cdef int follow_set(self) except -1:
+        """Let the host's descriptor tell of the loop's epoll set. Edge-triggered, so that
+        it falls silent when it is drained, although what is ready stays so. Before
+        each sleep: the driver may have built its set anew, under the same number."""
+        cdef epoll_event event
+        event.events = EPOLLIN | EPOLLET
+        event.data.fd = self.loop.ring.fileno()
+        if (epoll_ctl(self.event_fd, EPOLL_CTL_ADD, event.data.fd, &event) < 0
+                and errno != EEXIST):
+            raise os_error(-errno)
+        return 0
+
     cdef bint has_work(self) except -1:
         """Anything to do now, but for timers?"""
         cdef LoopCore loop = self.loop
         if self.midway or loop.ready or loop.due or loop.watches_due:
             return True
-        if loop.ring is not None:
-            return loop.ring.need_wait()
-        poll = select.poll()
-        poll.register(self.selector_fileno(), select.POLLIN)
-        return bool(poll.poll(0))
-
-    def selector_fileno(self):
-        return self.loop._selector.fileno()
+        return loop.ring.has_work()
 
     def check_attached(self):
         if self.event_fd < 0:
@@ -162,17 +180,18 @@ cdef class GuestCore:
 
     cdef int drain(self) except -1:
         """Let the descriptor fall silent until the next event."""
+        cdef epoll_event event
         cdef uint64_t count
-        read(self.event_fd, &count, sizeof(count))
+        if self.loop.ring.holds_files:
+            read(self.event_fd, &count, sizeof(count))
+        else:
+            epoll_wait(self.event_fd, &event, 1, 0)
         return 0
 
     def wake_host(self):
         """Let the host call check() once more."""
         if self.event_fd >= 0:
-            if self.loop.ring is None:
-                self.loop._write_to_self()
-            else:
-                os.eventfd_write(self.event_fd, 1)
+            os.eventfd_write(self.wake_fd(), 1)
 
     def hold(self):
         """Run nothing of the loop until let_go()."""
@@ -258,19 +277,21 @@ cdef class GuestCore:
         return 0
 
     cdef Py_ssize_t completions_portions(self) except -1:
-        if self.loop.ring is None:
-            return 0
         return (self.loop.ring.completions_count + PORTION - 1) // PORTION
 
     cdef int look(self) except -1:
         """See what has come, without sleeping."""
         cdef LoopCore loop = self.loop
-        if loop.ring is None:
-            loop._process_events(loop._selector.select(0))
-            return 0
         if loop.ring.need_wait():
             loop.ring.enter(False)
         return 0
+
+
+cdef int make_set() except -1:
+    cdef int fd = epoll_create1(EPOLL_CLOEXEC)
+    if fd < 0:
+        raise os_error(-errno)
+    return fd
 
 
 @cython.final

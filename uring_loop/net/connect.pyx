@@ -70,7 +70,7 @@ async def create_connection(
     the same steps without the choices between them."""
     cdef SocketWait wait
     cdef int family = 0
-    if not options and self.ring is not None and not self.debug:
+    if not options and not self.debug:
         family = numeric_family(host, port)
     if family == 0 or not is_unchanged(self):
         return await StockLoop.create_connection(

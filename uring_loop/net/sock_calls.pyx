@@ -90,7 +90,7 @@ cdef int end_wait(SocketWait wait, bint at_once) except -1:
 
 cdef bint is_plain(LoopCore loop, sock) except -1:
     """Is it a plain socket? Raises as asyncio in debug mode."""
-    if type(sock) is not Socket or loop.ring is None:
+    if type(sock) is not Socket:
         return False
     if loop.debug and sock.gettimeout() != 0:
         raise ValueError("the socket must be non-blocking")

@@ -111,6 +111,7 @@ cdef class Transport(PiecemealWriter):
     cdef int open(self, LoopCore loop, protocol, extra, server) except -1:
         """Take over the descriptor, or the socket object if there is one."""
         self.loop = loop
+        loop.ring.forget_fd(self.fd)
         self.given = extra
         self.read_names()
         self.water_marks = DEFAULT_WATER_MARKS
@@ -153,6 +154,7 @@ cdef class Transport(PiecemealWriter):
         if self.socket_closed:
             return 0
         self.socket_closed = True
+        self.loop.ring.forget_fd(self.fd)
         known = self.loop._transports.data
         found = known.get(self.fd)
         if found is not None:

@@ -14,12 +14,7 @@ import os
 
 from uring_loop.driver.capi cimport PyErr_CheckSignals
 from uring_loop.driver.ring cimport Ring
-from uring_loop.driver.uapi cimport io_uring
-
-cdef extern from "uring_spin.h" nogil:
-    int64_t uring_now_ns()
-    bint uring_spin(
-        const io_uring *ring, const volatile int *word, int value, int64_t until_ns)
+from uring_loop.driver.uapi cimport uring_now_ns, uring_spin
 
 cdef int64_t FIRST_NS = 4_000
 cdef int64_t DEFAULT_GROW = 2

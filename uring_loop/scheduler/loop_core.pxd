@@ -16,7 +16,7 @@ cdef class Writer:
 
 
 cdef class LoopCore(HandleOwner):
-    # What the kernel side of a loop consists of; None on the selector backend.
+    # What serves the loop's I/O; None only while the loop is being made.
     cdef readonly Ring ring
     # Receive buffers for streams, and for datagrams; None until one is needed.
     cdef BufferPool pool
@@ -67,7 +67,6 @@ cdef class LoopCore(HandleOwner):
     cdef int step(self) except -1
     cdef int wait_on_ring(self) except -1
     cdef int poll_ring(self, int64_t timeout) except -1
-    cdef int wait_on_selector(self) except -1
     cdef int detect_overrides(self) except -1
     cdef double now(self) except? -1
     cdef int64_t timeout_ns(self) except -2

@@ -202,10 +202,8 @@ cdef class LoopCore(HandleOwner):
         cdef int idle = self.idle
         # Another wake-up at the same time does no harm, a missed one would.
         self.idle = AWAKE
-        if self.ring is None:
-            StockLoop._write_to_self(self)
         # A spinning loop looks at that word, and at its queue before it sleeps.
-        elif idle != SPINNING:
+        if idle != SPINNING:
             if fd < 0:
                 fd = self.wake.fd
             if fd >= 0:
@@ -287,50 +285,43 @@ cdef class LoopCore(HandleOwner):
                 self.held_writer.flush_held()
         # What was asked of the kernel last, such as the end of a watch, happens
         # now and not when the loop runs again.
-        if self.ring is not None:
+        self.flush_ring()
+        # Only this thread could get at completions outside the queue. Bounded by what
+        # can be there: a watch that nobody serves comes back.
+        left = self.ring.in_flight_count
+        while left > 0 and self.ring.has_overflow():
+            left -= self.ring.completions_count
+            self.reap(ALL)
             self.flush_ring()
-            # Only this thread could get at completions outside the queue.
-            # Bounded by what can be there: a watch that nobody serves comes back.
-            left = self.ring.in_flight_count
-            while left > 0 and self.ring.has_overflow():
-                left -= self.ring.completions_count
-                self.reap(ALL)
-                self.flush_ring()
 
     cdef int begin_run(self) except -1:
         self.detect_overrides()
         self.poll.look_at_cpus()
-        if self.ring is not None:
-            self.bind_to_thread()
+        self.bind_to_thread()
         if self.due:
             self.resume_step()
         return 0
 
     def _run_once(self):
-        if self.ring is not None:
-            self.bind_to_thread()
+        self.bind_to_thread()
         self.step()
 
     cdef int step(self) except -1:
         self.step_number += 1
         if self.timers:
             self.sweep_timers()
-        if self.ring is None:
-            self.wait_on_selector()
-        else:
-            self.wait_on_ring()
+        self.wait_on_ring()
         if self.timers:
             self.collect_due()
         self.todo = len(self.ready)
         while self.todo and self.ready:
             self.todo -= 1
             self.run_one(PyObject_CallNoArgs(self.pop_ready))
-        if self.ring is not None:
-            if (self.ring.closed or self.ring.is_forked()
-                    or io_uring_cq_ready(&self.ring.ring)):
-                self.reap(ALL)
-            if self.watches_due:
-                self.watcher.look()
+        if (self.ring.closed or self.ring.is_forked()
+                or io_uring_cq_ready(&self.ring.ring)):
+            self.reap(ALL)
+        if self.watches_due:
+            self.watcher.look()
         while self.due:
             self.run_one(self.due.popleft())
         return 0
@@ -367,39 +358,27 @@ cdef class LoopCore(HandleOwner):
         return 0
 
     cdef int poll_ring(self, int64_t timeout) except -1:
-        """Sleep, but look at the ring in user space first, if that has paid before."""
+        """Sleep, but look at the ring without sleeping first, if that has paid before."""
         cdef int64_t start = now_ns()
+        cdef bint hit = False
         if self.poll.wanted():
             # Nothing comes of what has not been submitted.
             if self.ring.need_wait():
                 self.ring.enter(False)
             self.idle = SPINNING
-            self.poll.spin(self.ring, &self.idle, SPINNING, timeout)
+            hit = self.poll.spin(self.ring, &self.idle, SPINNING, timeout)
             # With the GIL again: who came before this has set the mark, who comes
             # after it writes to the eventfd.
             if self.idle != SPINNING or self.ready or self._stopping:
-                timeout = 0
+                hit = True
             elif timeout > 0:
                 timeout = max(0, timeout - (now_ns() - start))
             self.idle = ASLEEP
-        if self.ring.need_wait():
-            self.ring.enter(False)
-        elif timeout != 0:
+        if timeout != 0 and not hit:
             self.ring.enter(True, timeout)
+        elif self.ring.need_wait():
+            self.ring.enter(False)
         return self.poll.adjust(now_ns() - start)
-
-    cdef int wait_on_selector(self) except -1:
-        cdef int64_t timeout = 0
-        self.idle = AWAKE if self.ready or self._stopping else ASLEEP
-        try:
-            if self.idle != AWAKE:
-                timeout = self.timeout_ns()
-            seconds = None if timeout < 0 else timeout / 1e9
-            reported = self._selector.select(seconds)
-        finally:
-            self.idle = AWAKE
-        self._process_events(reported)
-        return 0
 
     cdef int detect_overrides(self) except -1:
         """A subclass or a test may bring another clock, or hear of cancelled timers."""
@@ -428,8 +407,8 @@ cdef class LoopCore(HandleOwner):
                 ends at once, and begins anew from 4 microseconds
 
         Any thread may call it at any time. Raises ValueError for anything but integers
-        from 0 on. Without effect on the selector backend and where the loop's thread
-        may use one CPU only. From QEMU's AioContext: see docs/polling.md.
+        from 0 on. Without effect where the loop's thread may use one CPU only. On epoll
+        each look is a system call. From QEMU's AioContext: see docs/polling.md.
         """
         self.poll.set(max_ns=max_ns, grow=grow, shrink=shrink)
         # A spin that goes on would go on by the old rules.
@@ -443,10 +422,10 @@ cdef class LoopCore(HandleOwner):
         cdef BufferPool pool = self.pool
         return Statistics(
             iterations=self.step_number,
-            enters=0 if ring is None else ring.enter_count,
-            completions=0 if ring is None else ring.completion_count,
-            full_queues=0 if ring is None else ring.full_count,
-            in_flight=0 if ring is None else ring.in_flight_count,
+            enters=ring.enter_count,
+            completions=ring.completion_count,
+            full_queues=ring.full_count,
+            in_flight=ring.in_flight_count,
             ready=len(self.ready),
             timers=len(self.timers),
             pool_buffers=0 if pool is None else pool.count,
@@ -579,7 +558,7 @@ cdef class LoopCore(HandleOwner):
         return 0
 
     def open_ring(self, options):
-        """Make the ring, disabled: the thread that runs the loop enables it."""
+        """Make the ring; on io_uring disabled: the thread that runs the loop enables it."""
         wake = WakeOperation()
         self.ring = Ring(disabled=True, **options)
         self.ring_options = options
@@ -592,7 +571,10 @@ cdef class LoopCore(HandleOwner):
             ring.enable()
         elif not ring.is_mine():
             ring.check_usable()
-            self.move_ring()
+            if ring.holds_files:
+                self.move_ring()
+            else:
+                ring.adopt()
         if not self.wake.in_flight:
             self.ring.prepare(self.wake)
         return 0

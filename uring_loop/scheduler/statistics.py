@@ -5,15 +5,11 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Statistics:
-    """Counts since the loop was made, and how things stand now.
-
-    On the selector backend only `iterations`, `ready` and `timers` say something; the
-    others are 0.
-    """
+    """Counts since the loop was made, and how things stand now, on both backends."""
 
     #: Iterations so far.
     iterations: int
-    #: System calls `io_uring_enter` of the loop, whether they slept or not.
+    #: Calls of the driver, `io_uring_enter` or `epoll_wait`, whether they slept or not.
     enters: int
     #: Completions handed to their operations.
     completions: int

@@ -28,7 +28,6 @@ from cpython.weakref cimport PyWeakref_NewRef
 from libc.errno cimport EEXIST, EINTR, ENOENT, errno
 from libc.stdint cimport uint64_t
 
-import asyncio
 import selectors
 from asyncio import format_helpers
 
@@ -49,9 +48,6 @@ cdef enum:
 
 # How long a wait relies on a registration that nobody has checked, twice at most.
 cdef double CHECK_SECONDS = 0.01
-
-# Kept: whoever puts our loop into asyncio's place must not make it its own parent.
-StockLoop = asyncio.SelectorEventLoop
 
 
 cdef class Waiter:
@@ -539,29 +535,21 @@ cdef int retire(who) except -1:
     return 0
 
 
-# ---- methods of the loop: on the selector backend they are asyncio's --------------
+# ---- methods of the loop ----------------------------------------------------------
 
 def _add_reader(LoopCore self not None, fd, callback, *args):
-    if self.ring is None:
-        return StockLoop._add_reader(self, fd, callback, *args)
     return add(self, fd, False, callback, args)
 
 
 def _add_writer(LoopCore self not None, fd, callback, *args):
-    if self.ring is None:
-        return StockLoop._add_writer(self, fd, callback, *args)
     return add(self, fd, True, callback, args)
 
 
 def _remove_reader(LoopCore self not None, fd):
-    if self.ring is None:
-        return StockLoop._remove_reader(self, fd)
     return not self._closed and (<WatchSet>self.watcher).remove(fd, False)
 
 
 def _remove_writer(LoopCore self not None, fd):
-    if self.ring is None:
-        return StockLoop._remove_writer(self, fd)
     return not self._closed and (<WatchSet>self.watcher).remove(fd, True)
 
 

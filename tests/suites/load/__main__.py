@@ -19,7 +19,7 @@ HTTP = ("uvicorn", "hypercorn", "aiohttp")
 NAMES = (*HTTP, "websockets", "redis", "asyncpg", "https")
 PACKAGES = ("uvicorn", "httptools", "starlette", "hypercorn", "aiohttp", "websockets",
             "redis", "asyncpg")
-LOOPS = ("io_uring", "selector", "asyncio")
+LOOPS = ("io_uring", "epoll", "asyncio")
 WORK = prepare.ROOT / "build" / "suites"
 
 
