@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self, TypedDict, TypeVar, TypeVarTuple, Unpack
+from typing import (
+    Any, Literal, NamedTuple, Self, TypedDict, TypeVar, TypeVarTuple, Unpack)
 
 from uring_loop import fs as fs
 from uring_loop.files.opening import aligned_buffer as aligned_buffer

@@ -88,7 +88,9 @@ cdef extern from "<sys/epoll.h>" nogil:
         EPOLLET
         EPOLLIN
         EPOLLOUT
+        EPOLLONESHOT
     union epoll_data:
+        int fd
         uint64_t u64
     struct epoll_event:
         unsigned int events

@@ -104,8 +104,8 @@ cdef class GuestCore:
         return 0
 
     cdef int wake_fd(self) noexcept:
-        """The eventfd that wakes the host when it is written to: on epoll the loop's own,
-        which is in the loop's set."""
+        """The eventfd that wakes the host when somebody writes to it: on epoll the
+        loop's own, which is in the loop's set."""
         # Loads only: cannot raise.
         return self.event_fd if self.loop.ring.holds_files else self.loop.wake.fd
 
@@ -156,7 +156,7 @@ cdef class GuestCore:
         return self.has_work()
 
     cdef int follow_set(self) except -1:
-        """Let the host's descriptor tell of the loop's epoll set. Edge-triggered, so that
+        """Let the host's descriptor report the loop's epoll set. Edge-triggered, so that
         it falls silent when it is drained, although what is ready stays so. Before
         each sleep: the driver may have built its set anew, under the same number."""
         cdef epoll_event event

@@ -11,7 +11,7 @@ from uring_loop.driver.libc cimport (
     AF_INET, AF_INET6, IPPROTO_TCP, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET,
     SO_ERROR, getsockopt, inet_pton)
 from uring_loop.driver.ring cimport os_error
-from uring_loop.net.sock_calls cimport SocketWait, begin_wait, end_wait, is_plain
+from uring_loop.net.sock_calls cimport SocketWait, begin_connecting, end_wait, is_plain
 from uring_loop.net.user_sockets import UserSocket
 from uring_loop.scheduler.loop_core cimport LoopCore
 from uring_loop.scheduler.loop_core import StockLoop
@@ -51,7 +51,7 @@ cdef SocketWait begin_connect(LoopCore loop, sock, address):
     if error not in (EINPROGRESS, EALREADY, EAGAIN, EINTR):
         raise os_error(-error)
     # After EINTR, too, the kernel goes on connecting.
-    return begin_wait(loop, sock, True, True)
+    return begin_connecting(loop, sock)
 
 
 cdef int check_connected(sock, address) except -1:

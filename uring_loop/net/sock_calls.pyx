@@ -54,16 +54,29 @@ cdef SocketWait begin_wait(LoopCore loop, sock, bint writing, bint trusting):
     trusting  False if the call was made because of such a report, and would block all
               the same
     """
+    cdef SocketWait wait = new_wait(loop, sock, writing)
+    (<WatchSet>loop.watcher).wait(wait.fd, writing, wait, sock, trusting)
+    return wait
+
+
+cdef SocketWait begin_connecting(LoopCore loop, sock):
+    """The same for a socket that connects: it will hardly wait for room soon, and most
+    likely becomes a transport's."""
+    cdef SocketWait wait = new_wait(loop, sock, True)
+    wait.once = True
+    (<WatchSet>loop.watcher).wait(wait.fd, True, wait, sock, False)
+    return wait
+
+
+cdef SocketWait new_wait(LoopCore loop, sock, bint writing):
     cdef SocketWait wait = SocketWait.__new__(SocketWait)
-    cdef int fd = sock.fileno()
-    if fd in loop._transports.data:
+    wait.fd = sock.fileno()
+    if wait.fd in loop._transports.data:
         # RuntimeError if that transport still lives.
-        loop._ensure_fd_no_transport(fd)
+        loop._ensure_fd_no_transport(wait.fd)
     wait.loop = loop
-    wait.fd = fd
     wait.writing = writing
     wait.future = loop.create_future()
-    (<WatchSet>loop.watcher).wait(fd, writing, wait, sock, trusting)
     return wait
 
 

@@ -366,7 +366,7 @@ cdef class LoopCore(HandleOwner):
         return 0
 
     cdef int poll_ring(self, int64_t timeout) except -1:
-        """Sleep, but look at the ring without sleeping first, if that has paid before."""
+        """Sleep, but look at the ring awake first, if that has paid before."""
         cdef int64_t start = now_ns()
         cdef bint hit = False
         if self.poll.wanted():
@@ -563,7 +563,7 @@ cdef class LoopCore(HandleOwner):
         return 0
 
     def open_ring(self, options):
-        """Make the ring; on io_uring disabled: the thread that runs the loop enables it."""
+        """Make the ring; on io_uring the thread that runs the loop enables it."""
         wake = WakeOperation()
         self.ring = Ring(disabled=True, **options)
         self.ring_options = options

@@ -8,6 +8,8 @@ from uring_loop.scheduler.loop_core cimport LoopCore, Watcher
 cdef class Waiter:
     # Is it in a slot of a watch? Kept by WatchSet.
     cdef readonly bint waiting
+    # Does it leave with the first report, and nobody else come after it?
+    cdef bint once
 
     cdef int on_ready(self) except -1
 
@@ -21,6 +23,8 @@ cdef class Watch:
     # What the epoll set is believed to report, and the number of the registration.
     cdef unsigned registered
     cdef unsigned generation
+    # Does the registration end with its first report (EPOLLONESHOT)? `registered` is 0.
+    cdef bint is_once
     # A weak reference to the socket object for which the registration was made.
     cdef object owner
     # Is it in WatchSet.doubtful? Has a wait begun since the last check there?
@@ -46,8 +50,9 @@ cdef class WatchSet(Watcher):
     cdef unsigned last_generation
     # Does the epoll set hold a registration that cannot be removed?
     cdef bint has_stale
-    # See `look`.
+    # Has the last look told anybody; a callback of the user? See `look`.
     cdef bint has_told
+    cdef bint has_told_handle
     cdef int reports_until_look
     # How often the poll has ended and nothing was ready: others share a file, and were
     # faster.
@@ -76,7 +81,9 @@ cdef class WatchSet(Watcher):
     cdef int ensure_poll(self) except -1
     cdef int make_room(self) except -1
     cdef int arm(self) except -1
-    cdef int call_ready(self, int count) except -1
+    cdef int call_one(self) except -1
+    cdef int call_all(self, int count) except -1
+    cdef int trim_reported(self, Watch watch, unsigned events) except -1
     cdef Watch reported_watch(self, int place)
     cdef object take_ready(self, Watch watch, unsigned events, bint writing)
     cdef int call(self, who) except -1

@@ -34,8 +34,8 @@ from asyncio import base_events, format_helpers
 
 from uring_loop.driver.capi cimport PyContext_CopyCurrent, PyErr_CheckSignals
 from uring_loop.driver.libc cimport (
-    EPOLLIN, EPOLLOUT, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD,
-    close_fd, epoll_create1, epoll_ctl, epoll_event, epoll_wait)
+    EPOLLIN, EPOLLONESHOT, EPOLLOUT, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL,
+    EPOLL_CTL_MOD, close_fd, epoll_create1, epoll_ctl, epoll_event, epoll_wait)
 from uring_loop.driver.ring cimport os_error
 from uring_loop.driver.uapi cimport io_uring_prep_poll_add, io_uring_sqe
 from uring_loop.scheduler.handles cimport Handle
@@ -125,6 +125,7 @@ cdef class WatchSet(Watcher):
         had_handle = watch.has_handle()
         if mask == 0:
             watch.fileobj = fileobj
+        watch.is_once = False
         before = put(watch, writing, handle)
         if not had_handle:
             self.register(watch)
@@ -193,6 +194,7 @@ cdef class WatchSet(Watcher):
             watch = self.new_watch(fd, fd)
         retire(put(watch, writing, waiter))
         waiter.waiting = True
+        watch.is_once = waiter.once and watch.mask() == EPOLLOUT
         if (not trusting or watch.owner is None or watch.owner() is not owner
                 or watch.mask() & ~watch.registered):
             watch.owner = None if owner is None else PyWeakref_NewRef(owner, None)
@@ -211,7 +213,10 @@ cdef class WatchSet(Watcher):
         if watch is None or (watch.writer if writing else watch.reader) is not waiter:
             return 0
         put(watch, writing, None)
-        if at_once:
+        if watch.is_once and not at_once:
+            # Reported, and so ended.
+            self.watches.pop(fd)
+        elif at_once:
             # An error says that the descriptor has been closed.
             self.trim(watch)
         return 0
@@ -233,11 +238,11 @@ cdef class WatchSet(Watcher):
         if self.loop.ring.is_forked():
             # The set is the parent's as well.
             return 0
-        event.events = watch.mask()
+        event.events = watch.mask() | (EPOLLONESHOT if watch.is_once else 0)
         event.data.u64 = watch.tag()
         if epoll_ctl(self.fd, how, watch.fd, &event) < 0:
             return errno
-        watch.registered = event.events
+        watch.registered = 0 if watch.is_once else watch.mask()
         return 0
 
     cdef int register(self, Watch watch) except -1:
@@ -258,7 +263,8 @@ cdef class WatchSet(Watcher):
             watch.generation = self.last_generation
             error = self.control(EPOLL_CTL_ADD, watch)
             if error == EEXIST:
-                # A number that was closed, watched, and is the same file's again.
+                # Left by a wait that was to be the only one; or a number that was
+                # closed, watched, and is the same file's again.
                 error = self.control(EPOLL_CTL_MOD, watch)
         return error
 
@@ -281,7 +287,8 @@ cdef class WatchSet(Watcher):
         if not self.has_timer:
             self.has_timer = True
             self.loop.add_timer(
-                self.loop.now() + CHECK_SECONDS, self.check_doubtful, (), None)
+                self.loop.now() + CHECK_SECONDS, None, self.check_doubtful, (),
+                None)
         return 0
 
     def check_doubtful(self):
@@ -377,17 +384,19 @@ cdef class WatchSet(Watcher):
         before it: a conversation on one descriptor costs one epoll_wait(2) a message.
         For descriptors that stay ready it is cheaper to look in each iteration, without
         the ring. That is tried now and then, and kept up until a look finds nothing.
-        While other handles keep the loop from sleeping, each iteration looks: a
-        descriptor that is ready is reported in each, as on asyncio.
+        While other handles keep the loop from sleeping, each iteration looks if a
+        callback was told: what stays ready is reported in each, as on asyncio.
 
         If a KeyboardInterrupt leaves a callback, the next iteration looks again.
         """
         cdef bint was_polled = self.was_polled
         cdef int count
         self.was_polled = False
-        if self.has_told and not self.loop.ready:
+        if self.has_told:
             # The tasks that were told have had their turn.
-            return self.arm()
+            self.has_told = False
+            if not (self.has_told_handle and self.loop.ready):
+                return self.arm()
         count = epoll_wait(self.fd, self.reported, <int>self.room, 0)
         if count < 0:
             if errno != EINTR:
@@ -397,7 +406,11 @@ cdef class WatchSet(Watcher):
             self.vain_count += was_polled
             self.reports_until_look = REPORTS_UNTIL_LOOK
             return self.arm()
-        self.call_ready(count)
+        self.has_told_handle = False
+        if count == 1:
+            self.call_one()
+        else:
+            self.call_all(count)
         if self.reports_until_look > 0:
             self.reports_until_look -= 1
             self.has_told = True
@@ -453,12 +466,28 @@ cdef class WatchSet(Watcher):
 
     # ---- what is ready
 
-    cdef int call_ready(self, int count) except -1:
+    cdef int call_one(self) except -1:
+        cdef Watch watch = self.reported_watch(0)
+        cdef unsigned events
+        if watch is None:
+            return self.rebuild()
+        events = self.reported[0].events
+        reader = self.take_ready(watch, events, False)
+        writer = self.take_ready(watch, events, True)
+        self.trim_reported(watch, events)
+        if self.has_stale:
+            self.rebuild()
+        if reader is not None:
+            self.call(reader)
+        if writer is not None:
+            self.call(writer)
+        return 0
+
+    cdef int call_all(self, int count) except -1:
         """Find out all, then call, since callbacks add and remove others."""
         cdef list found = []
         cdef Watch watch
         cdef unsigned events
-        cdef unsigned unwanted
         cdef int i
         for i in range(count):
             watch = self.reported_watch(i)
@@ -472,15 +501,19 @@ cdef class WatchSet(Watcher):
             writer = self.take_ready(watch, events, True)
             if writer is not None:
                 found.append(writer)
-            unwanted = watch.registered & ~watch.mask()
-            if unwanted and (watch.mask() == 0 or events & unwanted):
-                # Left by a waiter that has ended.
-                if self.trim(watch) != 0:
-                    self.has_stale = True
+            self.trim_reported(watch, events)
         if self.has_stale:
             self.rebuild()
         for who in found:
             self.call(who)
+        return 0
+
+    cdef int trim_reported(self, Watch watch, unsigned events) except -1:
+        """Take out what a waiter that has ended has left, once it is reported."""
+        cdef unsigned unwanted = watch.registered & ~watch.mask()
+        if unwanted and (events & unwanted or watch.mask() == 0):
+            if self.trim(watch) != 0:
+                self.has_stale = True
         return 0
 
     cdef Watch reported_watch(self, int place):
@@ -506,6 +539,7 @@ cdef class WatchSet(Watcher):
 
     cdef int call(self, who) except -1:
         if not isinstance(who, Waiter):
+            self.has_told_handle = True
             return self.loop.run_one(who)
         if (<Waiter>who).waiting:
             self.run_waiter(<Waiter>who)
