@@ -79,6 +79,8 @@ def failing(loop, first, count, function=lambda: None):
     """One iteration in which these allocations fail, from the function on."""
 
     def start():
+        # Before the run ends: its end in Python needs memory, too.
+        loop.call_soon(_testcapi.remove_mem_hooks)
         loop.call_soon(loop.stop)
         _testcapi.set_nomemory(first, first + count)
         function()
