@@ -156,7 +156,7 @@ cdef class GuestCore:
         return self.has_work()
 
     cdef int follow_set(self) except -1:
-        """Let the host's descriptor report the loop's epoll set. Edge-triggered, so that
+        """Let the host's descriptor report the loop's epoll set, edge-triggered so that
         it falls silent when it is drained, although what is ready stays so. Before
         each sleep: the driver may have built its set anew, under the same number."""
         cdef epoll_event event
