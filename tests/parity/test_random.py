@@ -143,7 +143,9 @@ class Stream:
         elif not self.protocol.over:
             # After connection_lost asyncio stumbles over its own empty fields.
             self.step_of_the_transport(action, size)
-        await settle(self.loop)
+        # Enough rounds for what several sends have left: asyncio fills one buffer of a
+        # BufferedProtocol in each.
+        await settle(self.loop, rounds=10)
         self.trace("then", self.transport.is_closing(), self.transport.is_reading())
 
     def step_of_the_transport(self, action, size):

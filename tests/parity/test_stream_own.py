@@ -145,8 +145,8 @@ async def test_the_next_owner_is_left_alone_by_a_backlog(loop, trace, family):
 
 
 @promise
-async def test_nothing_is_in_flight_on_a_users_socket(loop, trace):
-    """Idle, and with a backlog."""
+async def test_nothing_that_holds_a_users_socket_is_in_flight(loop, trace):
+    """Idle, and with a backlog. On epoll a request holds no file."""
     before = loop.statistics().in_flight
     protocol = Recorder(trace.lane("near"))
     transport, near, far = await owned(loop, "tcp", protocol)
@@ -154,7 +154,8 @@ async def test_nothing_is_in_flight_on_a_users_socket(loop, trace):
         transport.write(pattern(size))
         await settle(loop)
         # Only the poll of the watch set may have come to it.
-        assert loop.statistics().in_flight <= before + 1
+        assert (not loop.ring.holds_files
+                or loop.statistics().in_flight <= before + 1)
     transport.abort()
     await protocol.happens("connection_lost")
     far.close()
