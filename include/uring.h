@@ -171,6 +171,24 @@ static inline void uring_forget_fd(struct io_uring *ring, int fd)
 		uring_epoll_forget_fd(ring, fd);
 }
 
+/* ---- watches, on the epoll driver only: see uring_epoll_watch.h ------------------ */
+
+static inline int uring_watch(struct io_uring *ring, int how, int fd, uint32_t events)
+{
+	return uring_epoll_watch(ring, how, fd, events);
+}
+
+static inline bool uring_watch_again(struct io_uring *ring, int fd, uint32_t events)
+{
+	return uring_epoll_watch_again(ring->epoll, fd, events);
+}
+
+static inline int uring_take_ready(struct io_uring *ring, struct epoll_event *out,
+				   int room)
+{
+	return uring_epoll_take_ready(ring->epoll, out, room);
+}
+
 /* ---- enter ---------------------------------------------------------------------- */
 
 /* `flags` are those of io_uring_enter(); `ts` NULL: no limit. */

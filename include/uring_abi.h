@@ -258,6 +258,7 @@ struct io_uring_recvmsg_out {
 #define IORING_FSYNC_DATASYNC (1U << 0)
 
 /* sqe->ioprio of recv and accept */
+#define IORING_POLL_ADD_MULTI   (1U << 0)	/* 5.13 */
 #define IORING_RECV_MULTISHOT   (1U << 1)	/* 6.0 */
 #define IORING_ACCEPT_MULTISHOT (1U << 0)	/* 5.19 */
 

@@ -3,13 +3,14 @@
  * The epoll driver: serves a ring's entries from one epoll set, without io_uring.
  *
  * The queues are those of uring_queues.h, in plain memory; entries and completions mean
- * what the kernel's do. Known are NOP, POLL_ADD (one-shot), READ of what can be waited
- * for, RECV and RECVMSG (multishot with provided buffers, or once), and ASYNC_CANCEL
+ * what the kernel's do. Known are NOP, POLL_ADD (one-shot; multishot of the ring's own
+ * descriptor, for watches), READ of what can be waited for, RECV and RECVMSG (multishot with provided buffers, or once), and ASYNC_CANCEL
  * by user_data. Every other entry completes with -EINVAL.
  *
  *   uring_epoll_state.h      tables: requests, descriptors, groups of buffers
  *   uring_epoll_complete.h   posting completions
  *   uring_epoll_set.h        registrations in the epoll set
+ *   uring_epoll_watch.h      watches: readiness that is told and not acted on
  *   uring_epoll_receive.h    receiving into provided buffers
  *   uring_epoll_requests.h   from an entry to its completion
  *
@@ -201,7 +202,8 @@ static inline int uring_epoll_wait(struct io_uring *ring, unsigned min_complete,
 	int64_t limit = ts ? uring_epoll_ns(ts) : -1, until = 0;
 	int count, first;
 
-	if (io_uring_cq_ready(ring) >= min_complete)
+	uring_epoll_drop_ready(ring->epoll);
+	if (io_uring_cq_ready(ring) >= min_complete || ring->epoll->ready_first)
 		limit = 0;
 	if (limit > 0)
 		until = uring_now_ns() + limit;
@@ -217,7 +219,8 @@ static inline int uring_epoll_wait(struct io_uring *ring, unsigned min_complete,
 		 * would end the next sleep at once: leave, as after a signal. */
 		if (ring->epoll->rebuild_due && uring_epoll_rebuild(ring) < 0)
 			return 0;
-		if (io_uring_cq_ready(ring) >= min_complete)
+		uring_epoll_tell(ring);
+		if (io_uring_cq_ready(ring) >= min_complete || ring->epoll->ready_first)
 			return 0;
 		if (count == 0 || limit == 0)
 			return -ETIME;

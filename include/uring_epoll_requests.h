@@ -7,6 +7,7 @@
 
 #include "uring_epoll_receive.h"
 #include "uring_epoll_set.h"
+#include "uring_epoll_watch.h"
 #include "uring_prep.h"
 
 /* The greatest opcode that is known, which is what a probe ends with. */
@@ -26,11 +27,12 @@ static inline bool uring_epoll_knows(unsigned opcode)
 static inline int uring_epoll_fill_poll(struct uring_epoll_request *request,
 					const struct io_uring_sqe *sqe)
 {
-	/* These would ask for multishot polls and updates of polls. */
-	if (sqe->len || sqe->off || sqe->addr || sqe->ioprio)
+	/* The rest would ask for updates of polls. */
+	if ((sqe->len & ~IORING_POLL_ADD_MULTI) || sqe->off || sqe->addr || sqe->ioprio)
 		return -EINVAL;
 	/* The lower half: the rest are epoll's own flags, such as EPOLLET. */
 	request->events = uring_poll_mask(sqe->poll32_events) & 0xFFFF;
+	request->multishot = sqe->len;
 	return 0;
 }
 
@@ -114,11 +116,9 @@ static inline int uring_epoll_arm(struct io_uring *ring,
 	struct uring_epoll_descriptor *d = NULL;
 	int fd = request->fd, ret;
 
-	/* A number that is no descriptor must not size the table. */
-	if (fd < 0 ||
-	    ((unsigned)fd >= ep->descriptors_count && fcntl(fd, F_GETFD) < 0))
-		return -EBADF;
-	ret = uring_epoll_make_descriptor(ep, fd, &d);
+	if (request->opcode == IORING_OP_POLL_ADD && request->multishot)
+		return uring_epoll_add_teller(ring, request);
+	ret = uring_epoll_open_descriptor(ep, fd, &d);
 	if (ret == 0)
 		ret = uring_epoll_want(ring, d, fd, request->events);
 	if (ret == 0)
@@ -270,7 +270,7 @@ static inline void uring_epoll_unwanted(struct io_uring *ring,
 
 /* What an event came to. */
 struct uring_epoll_served {
-	/* All that requests would have taken, whether it was reported or not. */
+	/* All that requests or the watch would have taken, reported or not. */
 	uint32_t wanted;
 	/* Something was carried out, or waits for room in the completion queue. */
 	bool progress;
@@ -327,6 +327,7 @@ static inline void uring_epoll_serve(struct io_uring *ring,
 	}
 	memset(&served, 0, sizeof(served));
 	uring_epoll_serve_requests(ring, d, fd, event->events, &served);
+	served.wanted |= uring_epoll_serve_watch(ring->epoll, d, event->events);
 	if (served.progress)
 		uring_epoll_progress(ring, d, fd);
 	else if (served.nothing)

@@ -2,7 +2,8 @@
  *
  * The epoll set of a ring: which descriptors are registered, and for what.
  *
- * A descriptor has one registration, for the union of what its requests want. It is
+ * A descriptor has one registration, for the union of what its requests and its watch
+ * (uring_epoll_watch.h) want. It is
  * level-triggered, so that nothing is lost when an event is left alone, and it stays
  * when its requests end: a poll that is armed again and again costs no epoll_ctl().
  * It is narrowed or taken out when it reports what nobody wants.
@@ -39,11 +40,11 @@ static inline int uring_epoll_control(int set, int how, int fd, uint32_t generat
 	return uring_result(epoll_ctl(set, how, fd, &event));
 }
 
-/* The union of what the descriptor's requests want. */
+/* The union of what the descriptor's requests and its watch want. */
 static inline uint32_t uring_epoll_wanted(const struct uring_epoll_descriptor *d)
 {
 	const struct uring_epoll_request *request = d->requests.first;
-	uint32_t events = 0;
+	uint32_t events = d->watched;
 
 	for (; request; request = request->next)
 		events |= request->events;
@@ -59,7 +60,8 @@ static inline void uring_epoll_registered(struct uring_epoll_descriptor *d,
 }
 
 /* The number no longer names the file that was registered. As on a selector, its
- * requests never hear of that file again; they wait for somebody to cancel them. */
+ * requests never hear of that file again; they wait for somebody to cancel them. Its
+ * watch is told nothing more, either. */
 static inline void uring_epoll_lose(struct uring_epoll *ep,
 				    struct uring_epoll_descriptor *d)
 {
@@ -70,6 +72,7 @@ static inline void uring_epoll_lose(struct uring_epoll *ep,
 		uring_epoll_append(&ep->lost, request);
 	}
 	d->registered = false;
+	d->watched = d->ready = 0;
 }
 
 /* Change what a registration asks for, in effect or only to look whether it is still
@@ -107,18 +110,27 @@ static inline int uring_epoll_add(struct io_uring *ring,
 	return 0;
 }
 
+/* Does epoll report `events` of the descriptor already, as far as can be known? */
+static inline bool uring_epoll_covers(const struct uring_epoll_descriptor *d,
+				      uint32_t events)
+{
+	/* Edge-triggered, the event may have been reported already. */
+	return d->registered && !d->edge && !(d->interest & EPOLLONESHOT) &&
+	       !(events & ~d->interest);
+}
+
 /* Make epoll report `events` of the descriptor, and what it reports already. -EPERM:
  * the file cannot be waited for, since it is always ready. */
 static inline int uring_epoll_want(struct io_uring *ring,
 				   struct uring_epoll_descriptor *d, int fd,
 				   uint32_t events)
 {
+	uint32_t interest = (d->interest | events) & ~EPOLLONESHOT;
+
 	d->unwanted = false;
-	/* Edge-triggered, the event may have been reported already. */
-	if (d->registered && !d->edge && !(events & ~d->interest))
+	if (uring_epoll_covers(d, events))
 		return 0;
-	if (d->registered &&
-	    uring_epoll_modify(ring, d, fd, d->interest | events) == 0)
+	if (d->registered && uring_epoll_modify(ring, d, fd, interest) == 0)
 		return 0;
 	return uring_epoll_add(ring, d, fd, events);
 }
@@ -128,7 +140,7 @@ static inline int uring_epoll_want(struct io_uring *ring,
 static inline void uring_epoll_narrow(struct io_uring *ring,
 				      struct uring_epoll_descriptor *d, int fd)
 {
-	if (d->requests.first) {
+	if (d->requests.first || d->watched) {
 		uring_epoll_modify(ring, d, fd, uring_epoll_wanted(d));
 	} else {
 		uring_epoll_control(ring->ring_fd, EPOLL_CTL_DEL, fd, 0, 0);
@@ -139,13 +151,14 @@ static inline void uring_epoll_narrow(struct io_uring *ring,
 /* The driver was told of an event, and there was nothing to take: an error queue that
  * recv(2) does not read (IP_RECVERR), or other processes that read the same socket.
  * After the second time in a row the registration gets edge-triggered, so that a level
- * which never falls cannot keep the thread awake. The first progress ends that. */
+ * which never falls cannot keep the thread awake. The first progress ends that. A watch
+ * is promised the level, and whoever watches can end it. */
 static inline void uring_epoll_no_progress(struct io_uring *ring,
 					   struct uring_epoll_descriptor *d, int fd)
 {
 	uint32_t interest = d->interest;
 
-	if (d->edge)
+	if (d->edge || d->watched)
 		return;
 	if (!d->stalled) {
 		d->stalled = true;
@@ -171,9 +184,11 @@ static inline void uring_epoll_forget_fd(struct io_uring *ring, int fd)
 {
 	struct uring_epoll_descriptor *d = uring_epoll_descriptor_of(ring->epoll, fd);
 
-	if (!d || !d->registered)
+	/* Without interest it reports nothing, and the next use looks whether it is the
+	 * file's: a connection that a watch has waited for becomes a transport's. */
+	if (!d || !d->registered || !d->interest)
 		return;
-	if (d->requests.first) {
+	if (d->requests.first || d->watched) {
 		uring_epoll_modify(ring, d, fd, d->interest);
 		return;
 	}
@@ -192,8 +207,13 @@ static inline int uring_epoll_copy_set(struct io_uring *ring, int set)
 
 	for (unsigned fd = 0; fd < ep->descriptors_count; fd++) {
 		d = ep->descriptors[fd];
-		if (!d || !d->registered ||
-		    uring_epoll_modify(ring, d, (int)fd, d->interest) < 0)
+		if (!d || !d->registered)
+			continue;
+		if (!d->interest)
+			d->registered = false;
+		else
+			uring_epoll_modify(ring, d, (int)fd, d->interest);
+		if (!d->registered)
 			continue;
 		ret = uring_epoll_control(set, EPOLL_CTL_ADD, (int)fd, d->generation,
 					  d->interest);

@@ -61,10 +61,17 @@ struct uring_epoll_request {
 /* A descriptor number that was used once. */
 struct uring_epoll_descriptor {
 	struct uring_epoll_list requests;
+	/* What a watch wants to be told, and what it has not been told yet: see
+	 * uring_epoll_watch.h. */
+	uint32_t watched;
+	uint32_t ready;
+	struct uring_epoll_descriptor *next_ready;
+	bool in_ready_list;
+	int fd;
 	/* Goes up with each registration and comes back in its events, which so tell
 	 * whether they are of this one or of a closed file that had the number. */
 	uint32_t generation;
-	/* What the registration asks epoll for. */
+	/* What the registration asks epoll for; 0: nothing more, after EPOLLONESHOT. */
 	uint32_t interest;
 	bool registered;
 	/* Nobody wanted the last event; it has been let pass once. */
@@ -109,6 +116,12 @@ struct uring_epoll {
 	/* Completions that found a full queue, oldest first. */
 	struct io_uring_cqe *overflow;
 	unsigned overflow_first, overflow_end, overflow_room;
+	/* Descriptors whose watches have something to be told, in epoll's order. */
+	struct uring_epoll_descriptor *ready_first, *ready_last;
+	/* The multishot poll of the set itself, which says that there are some. */
+	struct uring_epoll_list tellers;
+	/* It has said so, and nobody has taken them since. */
+	bool told;
 	/* The first descriptor that found no room in the completion queue, or -1. */
 	int turned_away;
 	/* The set holds a registration that epoll_ctl() cannot name any more. */
@@ -308,6 +321,7 @@ static inline int uring_epoll_make_descriptor(struct uring_epoll *ep, int fd,
 		if (!made)
 			return -ENOMEM;
 		ep->descriptors[fd] = (struct uring_epoll_descriptor *)made;
+		ep->descriptors[fd]->fd = fd;
 	}
 	*out = ep->descriptors[fd];
 	return 0;

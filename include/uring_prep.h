@@ -52,6 +52,13 @@ static inline void io_uring_prep_poll_add(struct io_uring_sqe *sqe, int fd,
 	sqe->poll32_events = uring_poll_mask(poll_mask);
 }
 
+static inline void io_uring_prep_poll_multishot(struct io_uring_sqe *sqe, int fd,
+						unsigned poll_mask)
+{
+	io_uring_prep_poll_add(sqe, fd, poll_mask);
+	sqe->len = IORING_POLL_ADD_MULTI;
+}
+
 /* End the request whose user_data is given. Never by descriptor: a number may have
  * been closed and reused, and the kernel would search every request in flight. */
 static inline void io_uring_prep_cancel64(struct io_uring_sqe *sqe,

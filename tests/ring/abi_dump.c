@@ -67,6 +67,7 @@ static void print_entries(void)
 	     0x4142434445464748ULL);
 	PREP(nop, &sqe);
 	PREP(poll_add, &sqe, 0x11121314, 0x81828384);
+	PREP(poll_multishot, &sqe, 0x11121314, 0x81828384);
 	PREP(cancel64, &sqe, 0x2122232425262728ULL, 0x31323334);
 	PREP(read, &sqe, 0x11121314, at(0x2122232425262728), 0x31323334,
 	     0x4142434445464748ULL);

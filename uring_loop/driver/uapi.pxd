@@ -2,6 +2,8 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from uring_loop.driver.libc cimport epoll_event
+
 
 cdef extern from "uring.h" nogil:
     enum:
@@ -107,6 +109,9 @@ cdef extern from "uring.h" nogil:
     int uring_epoll_queue_init(
         unsigned entries, unsigned cq_entries, io_uring *ring)
     void uring_forget_fd(io_uring *ring, int fd)
+    int uring_watch(io_uring *ring, int how, int fd, uint32_t events)
+    bint uring_watch_again(io_uring *ring, int fd, uint32_t events)
+    int uring_take_ready(io_uring *ring, epoll_event *out, int room)
     int io_uring_submit(io_uring *ring)
     int io_uring_submit_and_get_events(io_uring *ring)
     int uring_submit_and_wait(
@@ -118,6 +123,7 @@ cdef extern from "uring.h" nogil:
 
     void io_uring_prep_nop(io_uring_sqe *sqe)
     void io_uring_prep_poll_add(io_uring_sqe *sqe, int fd, unsigned poll_mask)
+    void io_uring_prep_poll_multishot(io_uring_sqe *sqe, int fd, unsigned poll_mask)
     void io_uring_prep_cancel64(io_uring_sqe *sqe, uint64_t user_data, int flags)
     void io_uring_prep_read(
         io_uring_sqe *sqe, int fd, void *buf, unsigned nbytes, uint64_t offset)

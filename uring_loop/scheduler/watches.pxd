@@ -40,7 +40,9 @@ cdef class WatchSet(Watcher):
     cdef LoopCore loop
     # Descriptor -> Watch: what the epoll set holds.
     cdef readonly dict watches
+    # -1 on epoll, where the watches are in the driver's own set.
     cdef int fd
+    cdef bint is_shared
     # Where epoll reports what is ready, and for how many there is room.
     cdef epoll_event *reported
     cdef Py_ssize_t room
@@ -73,6 +75,7 @@ cdef class WatchSet(Watcher):
     cdef Watch new_watch(self, fileobj, int fd)
     cdef int control(self, int how, Watch watch) noexcept
     cdef int register(self, Watch watch) except -1
+    cdef bint is_registered(self, Watch watch) noexcept
     cdef int try_register(self, Watch watch) noexcept
     cdef int fail(self, Watch watch, int error) except -1
     cdef int trim(self, Watch watch) except? -1
@@ -81,6 +84,7 @@ cdef class WatchSet(Watcher):
     cdef int ensure_poll(self) except -1
     cdef int make_room(self) except -1
     cdef int arm(self) except -1
+    cdef int look_shared(self) except -1
     cdef int call_one(self) except -1
     cdef int call_all(self, int count) except -1
     cdef int trim_reported(self, Watch watch, unsigned events) except -1

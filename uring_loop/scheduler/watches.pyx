@@ -5,6 +5,11 @@ that is closed while somebody waits for it is closed for its peer. One one-shot 
 the set on the ring ends the loop's sleep when anything in the set is ready. Then `look`
 asks epoll what is ready and runs the callbacks.
 
+*On epoll* the driver has such a set, and the watches are in that one, so that a report
+costs one epoll_wait(2) (include/uring_epoll_watch.h). The driver says once that there
+are reports, keeps them until `look` takes them, takes out what nobody waits for, and
+makes the set anew. `WatchSet.is_shared` tells the two apart.
+
 Each descriptor has two slots, one for reading and one for writing, as on asyncio: what
 comes later takes the place of what was there. A slot holds a user's `Handle`, or a
 `Waiter` of ours, such as a call of sock_recv() or a listener.
@@ -37,7 +42,9 @@ from uring_loop.driver.libc cimport (
     EPOLLIN, EPOLLONESHOT, EPOLLOUT, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL,
     EPOLL_CTL_MOD, close_fd, epoll_create1, epoll_ctl, epoll_event, epoll_wait)
 from uring_loop.driver.ring cimport os_error
-from uring_loop.driver.uapi cimport io_uring_prep_poll_add, io_uring_sqe
+from uring_loop.driver.uapi cimport (
+    io_uring_prep_poll_add, io_uring_prep_poll_multishot, io_uring_sqe,
+    uring_take_ready, uring_watch, uring_watch_again)
 from uring_loop.scheduler.handles cimport Handle
 from uring_loop.scheduler.loop_core cimport ASLEEP, AWAKE, LoopCore, Watcher
 
@@ -103,9 +110,12 @@ cdef class WatchSet(Watcher):
         self.watches = {}
         self.doubtful = []
         self.reports_until_look = REPORTS_UNTIL_LOOK
-        self.fd = epoll_create1(EPOLL_CLOEXEC)
-        if self.fd < 0:
-            raise os_error(-errno)
+        self.fd = -1
+        self.is_shared = loop.ring.driver == "epoll"
+        if not self.is_shared:
+            self.fd = epoll_create1(EPOLL_CLOEXEC)
+            if self.fd < 0:
+                raise os_error(-errno)
         self.make_room()
         loop.watcher = self
 
@@ -196,7 +206,7 @@ cdef class WatchSet(Watcher):
         waiter.waiting = True
         watch.is_once = waiter.once and watch.mask() == EPOLLOUT
         if (not trusting or watch.owner is None or watch.owner() is not owner
-                or watch.mask() & ~watch.registered):
+                or not self.is_registered(watch)):
             watch.owner = None if owner is None else PyWeakref_NewRef(owner, None)
             self.register(watch)
         elif not watch.is_doubtful:
@@ -213,12 +223,15 @@ cdef class WatchSet(Watcher):
         if watch is None or (watch.writer if writing else watch.reader) is not waiter:
             return 0
         put(watch, writing, None)
-        if watch.is_once and not at_once:
-            # Reported, and so ended.
-            self.watches.pop(fd)
-        elif at_once:
+        if at_once:
             # An error says that the descriptor has been closed.
             self.trim(watch)
+            return 0
+        if self.is_shared:
+            uring_watch_again(&self.loop.ring.ring, fd, watch.mask())
+        if watch.is_once:
+            # Reported, and so ended.
+            self.watches.pop(fd)
         return 0
 
     # ---- the epoll set
@@ -235,12 +248,17 @@ cdef class WatchSet(Watcher):
         """Tell epoll what the slots want; 0 or errno."""
         # System calls and assignments: cannot raise.
         cdef epoll_event event
+        cdef int error
         if self.loop.ring.is_forked():
             # The set is the parent's as well.
             return 0
         event.events = watch.mask() | (EPOLLONESHOT if watch.is_once else 0)
         event.data.u64 = watch.tag()
-        if epoll_ctl(self.fd, how, watch.fd, &event) < 0:
+        if self.is_shared:
+            error = -uring_watch(&self.loop.ring.ring, how, watch.fd, event.events)
+            if error != 0:
+                return error
+        elif epoll_ctl(self.fd, how, watch.fd, &event) < 0:
             return errno
         watch.registered = 0 if watch.is_once else watch.mask()
         return 0
@@ -259,7 +277,8 @@ cdef class WatchSet(Watcher):
         if watch.registered:
             error = self.control(EPOLL_CTL_MOD, watch)
         if error == ENOENT:
-            self.last_generation += 1
+            if not self.is_shared:
+                self.last_generation += 1
             watch.generation = self.last_generation
             error = self.control(EPOLL_CTL_ADD, watch)
             if error == EEXIST:
@@ -267,6 +286,13 @@ cdef class WatchSet(Watcher):
                 # closed, watched, and is the same file's again.
                 error = self.control(EPOLL_CTL_MOD, watch)
         return error
+
+    cdef bint is_registered(self, Watch watch) noexcept:
+        """Does the registration cover what the slots want?"""
+        # Loads and assignments: cannot raise.
+        if self.is_shared:
+            return uring_watch_again(&self.loop.ring.ring, watch.fd, watch.mask())
+        return not watch.mask() & ~watch.registered
 
     cdef int fail(self, Watch watch, int error) except -1:
         """An error of epoll forgets the watch, as in asyncio's selector."""
@@ -312,6 +338,9 @@ cdef class WatchSet(Watcher):
         """A new set without the registrations that cannot be removed."""
         cdef Watch watch
         self.has_stale = False
+        if self.is_shared:
+            # The driver finds out by itself.
+            return 0
         if self.in_flight:
             # It polls the old set; armed again when it has ended.
             self.loop.cancel(self)
@@ -358,7 +387,10 @@ cdef class WatchSet(Watcher):
     # ---- the poll of the set
 
     cdef int prepare(self, io_uring_sqe *sqe) except -1:
-        io_uring_prep_poll_add(sqe, self.fd, EPOLLIN)
+        if self.is_shared:
+            io_uring_prep_poll_multishot(sqe, self.loop.ring.ring.ring_fd, EPOLLIN)
+        else:
+            io_uring_prep_poll_add(sqe, self.fd, EPOLLIN)
         return 0
 
     cdef int complete(self, int res, unsigned flags) except -1:
@@ -391,6 +423,8 @@ cdef class WatchSet(Watcher):
         """
         cdef bint was_polled = self.was_polled
         cdef int count
+        if self.is_shared:
+            return self.look_shared()
         self.was_polled = False
         if self.has_told:
             # The tasks that were told have had their turn.
@@ -416,6 +450,20 @@ cdef class WatchSet(Watcher):
             self.has_told = True
             if not self.loop.ready:
                 self.arm()
+        return 0
+
+    cdef int look_shared(self) except -1:
+        """Run the callbacks of what the driver's last look at its set has found.
+
+        If a KeyboardInterrupt leaves a callback, the driver's next look finds the rest.
+        """
+        cdef int count = uring_take_ready(
+            &self.loop.ring.ring, self.reported, <int>self.room)
+        self.loop.watches_due = False
+        if count == 1:
+            self.call_one()
+        elif count > 1:
+            self.call_all(count)
         return 0
 
     # ---- waiting in select()
@@ -510,6 +558,9 @@ cdef class WatchSet(Watcher):
     cdef int trim_reported(self, Watch watch, unsigned events) except -1:
         """Take out what a waiter that has ended has left, once it is reported."""
         cdef unsigned unwanted = watch.registered & ~watch.mask()
+        if self.is_shared:
+            # Waits in the driver until it is reported again.
+            return 0
         if unwanted and (events & unwanted or watch.mask() == 0):
             if self.trim(watch) != 0:
                 self.has_stale = True
