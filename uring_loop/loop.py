@@ -26,6 +26,7 @@ from uring_loop.process import subprocesses
 from uring_loop.process.pipes import ReadPipeTransport, WritePipeTransport
 from uring_loop.scheduler import watches
 from uring_loop.scheduler.loop_core import LoopCore
+from uring_loop.scheduler.ring_selector import RingSelector
 
 
 class Loop(LoopCore, asyncio.SelectorEventLoop):
@@ -59,7 +60,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         selector = None
         try:
             self._make_ring(backend, options)
-            selector = watches.RingSelector(watches.WatchSet(self))
+            selector = RingSelector(watches.WatchSet(self))
             super().__init__(selector)
         except BaseException:
             self._undo_making(selector)

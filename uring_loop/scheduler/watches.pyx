@@ -47,6 +47,7 @@ from uring_loop.driver.uapi cimport (
     uring_take_ready, uring_watch, uring_watch_again)
 from uring_loop.scheduler.handles cimport Handle
 from uring_loop.scheduler.loop_core cimport ASLEEP, AWAKE, LoopCore, Watcher
+from uring_loop.scheduler.ring_selector import RingSelector
 
 cdef enum:
     FIRST_ROOM = 16
@@ -57,6 +58,7 @@ cdef enum:
 # How long a wait relies on a registration that nobody has checked, twice at most.
 cdef double CHECK_SECONDS = 0.01
 cdef object LONGEST_SLEEP = base_events.MAXIMUM_SELECT_TIMEOUT
+cdef object OWN_SELECT = RingSelector.select
 
 
 cdef class Waiter:
@@ -492,8 +494,19 @@ cdef class WatchSet(Watcher):
         loop._process_events(reported)
         return 0
 
-    cdef int sleep(self, timeout) except -1:
+    def detect_overrides(self):
+        """A tool may have put another select() into the selector, or taken it away."""
+        self.loop.detect_overrides()
+
+    def wait_in_select(self, timeout):
         """RingSelector.select(): wait for completions, which the loop then reaps."""
+        if not self.loop.has_select_override or not self.loop.ring.is_mine():
+            raise RuntimeError(
+                "readiness is reported by the ring: only what stands in the place of "
+                "select() may call it, while the loop runs")
+        self.sleep(timeout)
+
+    cdef int sleep(self, timeout) except -1:
         cdef LoopCore loop = self.loop
         cdef int64_t timeout_ns = -1
         if timeout is not None:
@@ -510,6 +523,12 @@ cdef class WatchSet(Watcher):
             return loop.ring.enter(True, timeout_ns)
         finally:
             loop.idle = AWAKE
+
+    def keys(self):
+        """Descriptor -> SelectorKey, of what somebody waits for."""
+        cdef Watch watch
+        return {watch.fd: watch.key for watch in self.watches.values()
+                if watch.mask()}
 
     # ---- what is ready
 
@@ -668,67 +687,3 @@ cdef Handle add(LoopCore loop, fd, bint writing, callback, tuple args):
     if loop._closed:
         loop._check_closed()
     return (<WatchSet>loop.watcher).add(fd, writing, callback, args)
-
-
-class RingSelector(selectors.BaseSelector):
-    """What asyncio's transports and tools see of the watches and of the ring.
-
-    Tools put another select() in the place of this one, or a selector that wraps this
-    one, to see or to change how long a loop sleeps (virtual time in tests). Then the
-    loop waits by calling it. Completions are not among what select() returns: the loop
-    reaps them itself.
-    """
-
-    def __init__(self, watch_set):
-        self._watch_set = watch_set
-
-    def __setattr__(self, name, value):
-        super().__setattr__(name, value)
-        if name == "select":
-            detect_overrides(self._watch_set)
-
-    def __delattr__(self, name):
-        super().__delattr__(name)
-        if name == "select":
-            detect_overrides(self._watch_set)
-
-    def get_map(self):
-        cdef Watch watch
-        return {watch.fd: watch.key for watch in self._watch_set.watches.values()
-                if watch.mask()}
-
-    def get_key(self, fileobj):
-        """By file or by number, as the mapping of asyncio's selector."""
-        try:
-            return self.get_map()[selectors._fileobj_to_fd(fileobj)]
-        except KeyError:
-            raise KeyError(f"{fileobj!r} is not registered") from None
-
-    def register(self, fileobj, events, data=None):
-        raise RuntimeError("watches are added by add_reader() and add_writer()")
-
-    def unregister(self, fileobj):
-        raise RuntimeError("watches are removed by remove_reader() and remove_writer()")
-
-    def select(self, timeout=None):
-        """Sleep until the loop has something to do, or for so many seconds."""
-        wait(self._watch_set, timeout)
-        return []
-
-    def close(self):
-        self._watch_set.close()
-
-
-OWN_SELECT = RingSelector.select
-
-
-def detect_overrides(WatchSet watch_set not None):
-    watch_set.loop.detect_overrides()
-
-
-def wait(WatchSet watch_set not None, timeout):
-    if not watch_set.loop.has_select_override or not watch_set.loop.ring.is_mine():
-        raise RuntimeError(
-            "readiness is reported by the ring: only what stands in the place of "
-            "select() may call it, while the loop runs")
-    watch_set.sleep(timeout)
