@@ -22,7 +22,7 @@ STRICT = ("-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror")
 SANITIZERS = "-fsanitize=address,undefined", "-fno-sanitize-recover=all"
 EXIT_SKIPPED = 77
 COMMON = "driver_common.c", "driver_common_waits.c"
-OWN = "epoll_files.c", "epoll_waits.c", "epoll_memory.c"
+OWN = "epoll_files.c", "epoll_waits.c", "epoll_memory.c", "epoll_watches.c"
 
 
 def c_tests(sources):

@@ -52,10 +52,10 @@ uring_loop.run(main(), backend="io_uring")
 """
 
 
-def start(source, log, calls=CALLS):
+def start(source, log, calls=CALLS, *arguments):
     return subprocess.Popen(
         ["strace", "-f", "-qq", "-e", f"trace={calls}", "-o", log,
-         sys.executable, "-P", "-c", source],
+         sys.executable, "-P", "-c", source, *arguments],
         stdout=subprocess.PIPE, text=True)
 
 
@@ -125,3 +125,51 @@ def test_waits_of_one_socket_follow_one_another_without_epoll_ctl(tmp_path):
     assert calls["epoll_ctl"] <= MESSAGES // 4
     assert calls["epoll_wait"] <= MESSAGES * 1.25
     assert calls["io_uring_enter"] <= MESSAGES * 1.5
+
+
+REPORTS = """
+import os, sys, uring_loop
+loop = uring_loop.new_event_loop(backend=sys.argv[1])
+receiving, sending = os.pipe()
+left = MESSAGES
+def readable():
+    global left
+    os.read(receiving, 10)
+    left -= 1
+    if left:
+        os.write(sending, b"small")
+    else:
+        loop.stop()
+loop.add_reader(receiving, readable)
+os.write(sending, b"small")
+loop.run_forever()
+loop.close()
+""".replace("MESSAGES", str(MESSAGES))
+
+
+def test_on_epoll_a_report_costs_one_wait(tmp_path):
+    log = tmp_path / "calls"
+    with start(REPORTS, log, CALLS + ",epoll_ctl", "epoll") as process:
+        assert process.wait() == 0
+    calls = counted(log, since='"small"')
+    # Beside the last read()s of the loop's end, and its look at the set.
+    assert MESSAGES <= calls["epoll_wait"] + calls["epoll_pwait2"] <= MESSAGES + 3
+    assert calls["epoll_ctl"] <= 3
+    assert calls["poll"] == calls["ppoll"] == 0
+
+
+def test_on_epoll_a_wait_costs_two_looks(tmp_path):
+    """One that sleeps, and one while the task that was told is ready to run."""
+    log = tmp_path / "calls"
+    source = ECHO.replace("io_uring", "epoll")
+    with start(source, log, CALLS + ",epoll_ctl") as process:
+        port = int(process.stdout.readline())
+        with socket.create_connection(("127.0.0.1", port)) as peer:
+            for _ in range(MESSAGES):
+                time.sleep(0.001)
+                peer.sendall(b"small")
+                assert peer.recv(100) == b"small"
+        assert process.wait() == 0
+    calls = counted(log, since='"small"')
+    assert calls["epoll_ctl"] <= MESSAGES // 4
+    assert calls["epoll_wait"] + calls["epoll_pwait2"] <= MESSAGES * 2.5
