@@ -173,20 +173,23 @@ static inline void uring_forget_fd(struct io_uring *ring, int fd)
 
 /* ---- watches, on the epoll driver only: see uring_epoll_watch.h ------------------ */
 
+/* After the ring's exit there are no watches, and these find none. */
 static inline int uring_watch(struct io_uring *ring, int how, int fd, uint32_t events)
 {
-	return uring_epoll_watch(ring, how, fd, events);
+	return ring->epoll ? uring_epoll_watch(ring, how, fd, events) : -EBADF;
 }
 
 static inline bool uring_watch_again(struct io_uring *ring, int fd, uint32_t events)
 {
-	return uring_epoll_watch_again(ring->epoll, fd, events);
+	return ring->epoll && uring_epoll_watch_again(ring->epoll, fd, events);
 }
 
 static inline int uring_take_ready(struct io_uring *ring, struct epoll_event *out,
-				   int room)
+				   int room, bool comes_back)
 {
-	return uring_epoll_take_ready(ring->epoll, out, room);
+	if (!ring->epoll)
+		return 0;
+	return uring_epoll_take_ready(ring->epoll, out, room, comes_back);
 }
 
 /* ---- enter ---------------------------------------------------------------------- */

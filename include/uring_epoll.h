@@ -4,8 +4,9 @@
  *
  * The queues are those of uring_queues.h, in plain memory; entries and completions mean
  * what the kernel's do. Known are NOP, POLL_ADD (one-shot; multishot of the ring's own
- * descriptor, for watches), READ of what can be waited for, RECV and RECVMSG (multishot with provided buffers, or once), and ASYNC_CANCEL
- * by user_data. Every other entry completes with -EINVAL.
+ * descriptor, for watches), READ of what can be waited for, RECV and RECVMSG (multishot
+ * with provided buffers, or once), and ASYNC_CANCEL by user_data. Every other entry
+ * completes with -EINVAL.
  *
  *   uring_epoll_state.h      tables: requests, descriptors, groups of buffers
  *   uring_epoll_complete.h   posting completions

@@ -3,10 +3,10 @@
  * The epoll set of a ring: which descriptors are registered, and for what.
  *
  * A descriptor has one registration, for the union of what its requests and its watch
- * (uring_epoll_watch.h) want. It is
- * level-triggered, so that nothing is lost when an event is left alone, and it stays
- * when its requests end: a poll that is armed again and again costs no epoll_ctl().
- * It is narrowed or taken out when it reports what nobody wants.
+ * (uring_epoll_watch.h) want. It is level-triggered, so that nothing is lost when an
+ * event is left alone, and it stays when its requests end: a poll that is armed again
+ * and again costs no epoll_ctl(). It is narrowed or taken out when it reports what
+ * nobody wants.
  *
  * epoll knows a registration by file *and* number, and keeps it until the last
  * descriptor of the file is closed. So a closed descriptor whose file lives on in a

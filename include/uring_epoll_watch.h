@@ -4,8 +4,9 @@
  *
  * A watch shares the descriptor's registration with the requests, so that one
  * epoll_wait() finds out what both wait for. What is ready is kept in a list until
- * uring_epoll_take_ready(). A multishot POLL_ADD of the ring's own descriptor completes,
- * with F_MORE, when the list gets its first; so it ends a sleep as any completion does.
+ * uring_epoll_take_ready(). A multishot POLL_ADD of the ring's own descriptor
+ * completes, with F_MORE, when the list gets its first; so it ends a sleep as any
+ * completion does.
  *
  * Watches have epoll's levels: an enter that looks drops what was not taken, since
  * epoll reports it again.
@@ -137,14 +138,15 @@ static inline void uring_epoll_drop_ready(struct uring_epoll *ep)
 }
 
 /* Take what is ready, `room` descriptors at most: data.u64 is the number, `events` what
- * the watch wants of what was reported, and errors and hang-ups. Returns how many. */
+ * the watch wants of what was reported, and errors and hang-ups. Returns how many.
+ * `comes_back`: unless that is 0, the next enter need not tell that there is more. */
 static inline int uring_epoll_take_ready(struct uring_epoll *ep,
-					 struct epoll_event *out, int room)
+					 struct epoll_event *out, int room,
+					 bool comes_back)
 {
 	struct uring_epoll_descriptor *d;
 	int count = 0;
 
-	ep->told = false;
 	while (ep->ready_first && count < room) {
 		d = uring_epoll_pop_ready(ep);
 		if (!d->ready || !d->watched)
@@ -153,6 +155,7 @@ static inline int uring_epoll_take_ready(struct uring_epoll *ep,
 		out[count++].data.u64 = (uint64_t)d->fd;
 		d->ready = 0;
 	}
+	ep->told = comes_back && count;
 	return count;
 }
 

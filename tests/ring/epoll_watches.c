@@ -22,7 +22,7 @@ static void expect_told(int count)
 
 	CHECK(cqe.user_data == TELLER && cqe.res == POLLIN);
 	CHECK(cqe.flags == IORING_CQE_F_MORE);
-	CHECK(uring_take_ready(&ring, told, 16) == count);
+	CHECK(uring_take_ready(&ring, told, 16, false) == count);
 }
 
 static void expect_told_one(int fd, uint32_t events)
@@ -136,10 +136,10 @@ TEST(room_for_fewer_than_are_ready)
 	watch(ends[0], EPOLLOUT);
 	watch(others[0], EPOLLOUT);
 	hear(1);
-	CHECK(uring_take_ready(&ring, told, 1) == 1);
-	CHECK(uring_take_ready(&ring, told + 1, 1) == 1);
+	CHECK(uring_take_ready(&ring, told, 1, false) == 1);
+	CHECK(uring_take_ready(&ring, told + 1, 1, false) == 1);
 	CHECK(told[0].data.u64 != told[1].data.u64);
-	CHECK(uring_take_ready(&ring, told, 1) == 0);
+	CHECK(uring_take_ready(&ring, told, 1, false) == 0);
 }
 
 TEST(a_full_queue_tells_later)
@@ -160,6 +160,28 @@ TEST(a_full_queue_tells_later)
 	expect_told_one(ends[0], EPOLLOUT);
 }
 
+TEST(who_comes_back_is_not_told)
+{
+	int ends[2];
+
+	begin();
+	make_pair(SOCK_STREAM, ends);
+	watch(ends[0], EPOLLIN);
+	put(ends[1], "x");
+	hear(1);
+	for (int i = 0; i < 3; i++) {
+		CHECK(uring_take_ready(&ring, told, 16, true) == 1);
+		quiet();
+	}
+	take_byte(ends[0]);
+	CHECK(uring_take_ready(&ring, told, 16, true) == 1);
+	quiet();
+	/* There was nothing: told again from here on. */
+	CHECK(uring_take_ready(&ring, told, 16, true) == 0);
+	put(ends[1], "x");
+	expect_told_one(ends[0], EPOLLIN);
+}
+
 TEST(who_is_told)
 {
 	int ends[2];
@@ -175,6 +197,20 @@ TEST(who_is_told)
 	CHECK(sleep_ms(1, 5000) == 0 && io_uring_cq_ready(&ring) == 0);
 	PREPARE(TELLER, poll_multishot, ring.ring_fd, POLLIN);
 	expect_told_one(ends[0], EPOLLOUT);
+}
+
+TEST(after_the_exit)
+{
+	int ends[2];
+
+	begin();
+	make_pair(SOCK_STREAM, ends);
+	watch(ends[0], EPOLLOUT);
+	CHECK(sleep_ms(1, 5000) == 0);
+	io_uring_queue_exit(&ring);
+	CHECK(uring_watch(&ring, EPOLL_CTL_MOD, ends[0], EPOLLOUT) == -EBADF);
+	CHECK(!uring_watch_again(&ring, ends[0], 0));
+	CHECK(uring_take_ready(&ring, told, 16, false) == 0);
 }
 
 /* ---- one registration for watches and requests ----------------------------------- */
@@ -194,7 +230,7 @@ TEST(a_watch_beside_a_receive)
 	hear(2);
 	/* The end of one leaves the other, in both orders. */
 	CHECK(uring_watch(&ring, EPOLL_CTL_DEL, ends[0], 0) == 0);
-	CHECK(uring_take_ready(&ring, told, 16) == 0);
+	CHECK(uring_take_ready(&ring, told, 16, false) == 0);
 	expect_sleep();
 	put(ends[1], "two");
 	expect(1, 3);
@@ -325,7 +361,7 @@ TEST(a_number_that_is_reused_behind_a_watch)
 	expect_told_one(ends[0], EPOLLIN);
 	PREPARE(2, cancel64, 1, 0)->flags |= IOSQE_CQE_SKIP_SUCCESS;
 	hear(2);
-	CHECK(uring_take_ready(&ring, told, 16) == 1);
+	CHECK(uring_take_ready(&ring, told, 16, false) == 1);
 	CHECK(dup2(others[1], ends[0]) == ends[0]);
 	CHECK(uring_watch(&ring, EPOLL_CTL_MOD, ends[0], EPOLLIN) == -ENOENT);
 	expect_sleep();

@@ -111,7 +111,8 @@ cdef extern from "uring.h" nogil:
     void uring_forget_fd(io_uring *ring, int fd)
     int uring_watch(io_uring *ring, int how, int fd, uint32_t events)
     bint uring_watch_again(io_uring *ring, int fd, uint32_t events)
-    int uring_take_ready(io_uring *ring, epoll_event *out, int room)
+    int uring_take_ready(
+        io_uring *ring, epoll_event *out, int room, bint comes_back)
     int io_uring_submit(io_uring *ring)
     int io_uring_submit_and_get_events(io_uring *ring)
     int uring_submit_and_wait(

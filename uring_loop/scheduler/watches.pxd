@@ -56,6 +56,8 @@ cdef class WatchSet(Watcher):
     cdef bint has_told
     cdef bint has_told_handle
     cdef int reports_until_look
+    # How many there are before the next try: see `look_shared`.
+    cdef int look_interval
     # How often the poll has ended and nothing was ready: others share a file, and were
     # faster.
     cdef bint was_polled

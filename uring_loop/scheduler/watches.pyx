@@ -54,6 +54,7 @@ cdef enum:
     # So many reports are each followed by a poll on the ring; then one is followed by
     # another look at once: see `look`.
     REPORTS_UNTIL_LOOK = 16
+    REPORTS_UNTIL_LOOK_MOST = 1024
 
 # How long a wait relies on a registration that nobody has checked, twice at most.
 cdef double CHECK_SECONDS = 0.01
@@ -111,7 +112,7 @@ cdef class WatchSet(Watcher):
         self.loop = loop
         self.watches = {}
         self.doubtful = []
-        self.reports_until_look = REPORTS_UNTIL_LOOK
+        self.reports_until_look = self.look_interval = REPORTS_UNTIL_LOOK
         self.fd = -1
         self.is_shared = loop.ring.driver == "epoll"
         if not self.is_shared:
@@ -341,8 +342,7 @@ cdef class WatchSet(Watcher):
         cdef Watch watch
         self.has_stale = False
         if self.is_shared:
-            # The driver finds out by itself.
-            return 0
+            return 0    # the driver finds out by itself
         if self.in_flight:
             # It polls the old set; armed again when it has ended.
             self.loop.cancel(self)
@@ -457,11 +457,23 @@ cdef class WatchSet(Watcher):
     cdef int look_shared(self) except -1:
         """Run the callbacks of what the driver's last look at its set has found.
 
+        A descriptor that stays ready is found at less cost by a thread that does not
+        prepare to sleep. Not to sleep after a report is tried now and then, less often
+        each time that it was in vain, and kept up until it finds nothing.
+
         If a KeyboardInterrupt leaves a callback, the driver's next look finds the rest.
         """
+        cdef bint comes_back = self.reports_until_look <= 1
         cdef int count = uring_take_ready(
-            &self.loop.ring.ring, self.reported, <int>self.room)
-        self.loop.watches_due = False
+            &self.loop.ring.ring, self.reported, <int>self.room, comes_back)
+        self.loop.watches_due = comes_back and count > 0
+        if self.reports_until_look > 0:
+            self.reports_until_look -= count > 0
+        elif count > 0:
+            self.look_interval = REPORTS_UNTIL_LOOK
+        else:
+            self.look_interval = min(2 * self.look_interval, REPORTS_UNTIL_LOOK_MOST)
+            self.reports_until_look = self.look_interval
         if count == 1:
             self.call_one()
         elif count > 1:
@@ -578,8 +590,7 @@ cdef class WatchSet(Watcher):
         """Take out what a waiter that has ended has left, once it is reported."""
         cdef unsigned unwanted = watch.registered & ~watch.mask()
         if self.is_shared:
-            # Waits in the driver until it is reported again.
-            return 0
+            return 0    # as in rebuild()
         if unwanted and (events & unwanted or watch.mask() == 0):
             if self.trim(watch) != 0:
                 self.has_stale = True
