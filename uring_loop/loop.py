@@ -60,7 +60,9 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         selector = None
         try:
             self._make_ring(backend, options)
-            selector = RingSelector(watches.WatchSet(self))
+            # Which has a descriptor to be closed if the next line fails.
+            selector = watches.WatchSet(self)
+            selector = RingSelector(selector)
             super().__init__(selector)
         except BaseException:
             self._undo_making(selector)
