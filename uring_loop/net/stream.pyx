@@ -257,8 +257,8 @@ cdef class StreamTransport(StreamWriter):
         if result == NULL:
             return self.fail_raised(DATA_RECEIVED_FAILED)
         Py_XDECREF(result)
-        if self.loop.held_writer is not None:
-            self.loop.held_writer.flush_held()
+        if self.loop.held.first is not None:
+            self.loop.held.callback_returned()
         return 0
 
     cdef int fill_buffer(self, const char *data, Py_ssize_t size) except -1:
@@ -291,8 +291,8 @@ cdef class StreamTransport(StreamWriter):
             PyContext_Exit(<PyObject *>context)
             if done < size and not self.closing:
                 self.put_back(data + done, size - done)
-        if self.loop.held_writer is not None:
-            self.loop.held_writer.flush_held()
+        if self.loop.held.first is not None:
+            self.loop.held.callback_returned()
         return 0
 
     cdef int put_back(self, const char *data, Py_ssize_t size) except -1:
@@ -490,6 +490,8 @@ cdef class StreamTransport(StreamWriter):
                 self.tell_updated(NULL, size)
         finally:
             PyContext_Exit(<PyObject *>context)
+        if self.loop.held.first is not None:
+            self.loop.held.callback_returned()
         return size
 
     cdef int note_short(self, Py_ssize_t size) except -1:

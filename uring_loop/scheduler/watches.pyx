@@ -504,7 +504,9 @@ cdef class WatchSet(Watcher):
             self.trim_reported(watch, events)
         if self.has_stale:
             self.rebuild()
+        self.loop.reports_left = len(found)
         for who in found:
+            self.loop.reports_left -= 1
             self.call(who)
         return 0
 
@@ -558,8 +560,8 @@ cdef class WatchSet(Watcher):
                 "message": f"Exception in {waiter!r}",
                 "exception": exc,
             })
-        if self.loop.held_writer is not None:
-            self.loop.held_writer.flush_held()
+        if self.loop.held.first is not None:
+            self.loop.held.callback_returned()
         return 0
 
     def __repr__(self):
