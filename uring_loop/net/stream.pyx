@@ -345,6 +345,8 @@ cdef class StreamTransport(StreamWriter):
     cdef int deliver_end(self, int res) except -1:
         cdef object context = self.context
         if res < 0:
+            # For a write that is held back: see send_error().
+            self.pending_end = res
             return self.fatal_error(os_error(res), READ_ERROR)
         if self.loop.debug:
             logger.debug("%r received EOF", self)

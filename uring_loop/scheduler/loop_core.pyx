@@ -626,9 +626,6 @@ cdef class LoopCore(HandleOwner):
                 raise
             except BaseException as exc:
                 self.completion_failed(exc)
-            finally:
-                if self.held_writer is not None:
-                    self.held_writer.flush_held()
         return 0
 
     def completion_failed(self, exc):
