@@ -22,9 +22,16 @@ cdef class HeldWrites:
     # When the first write of the list began to wait, and the last look at the clock.
     cdef int64_t since_ns
     cdef int64_t checked_ns
-    # Until when nothing is held, 0: no pause; and how long the last pause was.
+    # A pause, in which nothing is held: is there one, when did the last one end, and how
+    # long was it?
+    cdef readonly bint paused
     cdef int64_t paused_until_ns
-    cdef int64_t pause_ns
+    cdef readonly int64_t pause_ns
+    # Until when it is measured what a list costs the thread; and, when the list began,
+    # its processor time so far and how often it had waited.
+    cdef int64_t measured_until_ns
+    cdef int64_t cpu_ns
+    cdef long waits_count
 
     cdef int begin(self) except -1
     cpdef int finish(self) except -1
@@ -32,4 +39,5 @@ cdef class HeldWrites:
     cdef int callback_returned(self) except -1
     cpdef int flush(self) except -1
     cdef Writer pop(self)
+    cdef bint was_preempted(self) noexcept
     cdef int pause(self, int64_t now, int64_t took_ns) except -1

@@ -12,19 +12,22 @@ The list is made of the writers themselves, so that holding a write costs no obj
 cimport cython
 from libc.stdint cimport int64_t
 
+from uring_loop.driver.libc cimport RUSAGE_THREAD, getrusage, rusage
 from uring_loop.scheduler.busy_poll cimport now_ns
 
 cdef enum:
     HELD_NS = 250_000
     SLOW_NS = 500_000
 
-# How long a pause is: twice the last one, and so many times as long as the callback
-# took that caused it, so that it is on time the next time.
+# How long a pause is: twice the last one, up to a second; but at least so many times as
+# long as the callback took that caused it, so that it is still on when that runs again.
 cdef int64_t FIRST_PAUSE_NS = 10_000_000
-cdef int64_t LONGEST_PAUSE_NS = 10_000_000_000
+cdef int64_t LONGEST_PAUSE_NS = 1_000_000_000
 cdef int64_t CALLBACK_FACTOR = 10
 # After so many pauses' time without a slow callback, the next pause is a first one.
 cdef int64_t GOOD_WHILE = 10
+# How long the thread's time is measured after a slow callback: see was_preempted().
+cdef int64_t MEASURED_NS = 1_000_000_000
 
 
 cdef class Writer:
@@ -41,9 +44,9 @@ cdef class HeldWrites:
 
     cdef int begin(self) except -1:
         """An iteration runs its callbacks from now on."""
-        if self.paused_until_ns and now_ns() >= self.paused_until_ns:
-            self.paused_until_ns = 0
-        self.open = self.wanted and not self.paused_until_ns
+        if self.paused and now_ns() >= self.paused_until_ns:
+            self.paused = False
+        self.open = self.wanted and not self.paused
         return 0
 
     cpdef int finish(self) except -1:
@@ -57,6 +60,8 @@ cdef class HeldWrites:
             self.first = writer
             self.until_return = until_return
             self.since_ns = self.checked_ns = now_ns()
+            if self.since_ns < self.measured_until_ns:
+                read_usage(&self.cpu_ns, &self.waits_count)
         else:
             self.last.next_held = writer
         self.last = writer
@@ -69,7 +74,9 @@ cdef class HeldWrites:
         cdef int64_t took_ns = now - self.checked_ns
         self.checked_ns = now
         if took_ns > SLOW_NS:
-            self.pause(now, took_ns)
+            if not self.was_preempted():
+                self.pause(now, took_ns)
+            self.measured_until_ns = max(now, self.paused_until_ns) + MEASURED_NS
         if self.until_return or not self.open or now - self.since_ns > HELD_NS:
             self.flush()
         return 0
@@ -101,12 +108,36 @@ cdef class HeldWrites:
         writer.is_held = False
         return writer
 
+    cdef bint was_preempted(self) noexcept:
+        """Did a slow callback only want for the processor, since other processes had
+        it? Not known of the first one in a while: measuring takes a system call."""
+        # Numbers only: cannot raise.
+        cdef int64_t cpu_ns
+        cdef long waits_count
+        if self.since_ns >= self.measured_until_ns:
+            return False
+        read_usage(&cpu_ns, &waits_count)
+        return cpu_ns - self.cpu_ns < SLOW_NS and waits_count == self.waits_count
+
     cdef int pause(self, int64_t now, int64_t took_ns) except -1:
         """Hold nothing back for a while, since a callback was slow."""
         if now - self.paused_until_ns > GOOD_WHILE * self.pause_ns:
             self.pause_ns = 0
-        self.pause_ns = min(max(2 * self.pause_ns, FIRST_PAUSE_NS,
-                                CALLBACK_FACTOR * took_ns), LONGEST_PAUSE_NS)
+        self.pause_ns = max(
+            min(max(2 * self.pause_ns, FIRST_PAUSE_NS), LONGEST_PAUSE_NS),
+            CALLBACK_FACTOR * took_ns)
         self.paused_until_ns = now + self.pause_ns
+        self.paused = True
         self.open = False
         return 0
+
+
+cdef void read_usage(int64_t *cpu_ns, long *waits_count) noexcept:
+    """The calling thread's processor time, and how often it has waited of its own
+    accord: in a system call, or for the GIL."""
+    # Cannot fail with these arguments.
+    cdef rusage usage
+    getrusage(RUSAGE_THREAD, &usage)
+    cpu_ns[0] = 1000 * (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) + (
+        1_000_000_000 * (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec))
+    waits_count[0] = usage.ru_nvcsw
