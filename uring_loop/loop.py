@@ -285,8 +285,8 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
 
 
 def flush_before_fork():
-    """What is written before a fork is sent by the parent, before the child exists. Then
-    the child has nothing to send, and sends at once what it writes itself."""
+    """What is written before a fork is sent before the child exists, by the parent.
+    Then the child has nothing to send, and sends at once what it writes itself."""
     loop = events._get_running_loop()
     if isinstance(loop, Loop):
         loop.held.finish()

@@ -3,18 +3,19 @@
 A send between two callbacks wakes the peer, cools the processor's caches, and costs
 more than all that the loop itself does for a request. So:
 
-alone       A write is sent within write(), as on asyncio, if nothing else is ready in
-            this iteration: no handle, completion, report of a watch or due timer is left
-            to run, and nothing is held back. So a callback may wait, without `await`, for
-            what its write causes, and one connection at a time waits for nothing.
-in company  Otherwise it waits for the end of the iteration (scheduler/held_writes.pyx).
-habit       A connection that is alone and has written several times in each of its last
-            iterations, as a server does that writes the head of an answer and then its
-            body, has the pieces of one callback sent together when that has returned.
+alone    A write is sent within write(), as on asyncio, if nothing else is ready in this
+         iteration: no handle, completion, report of a watch or due timer is left to run,
+         and nothing is held back. So a callback may wait, without `await`, for what its
+         write causes, and one connection at a time waits for nothing.
+company  Otherwise it waits for the end of the iteration (scheduler/held_writes.pyx).
+habit    A connection that is alone and has written several times in each of its last
+         iterations, as a server does that writes the head of an answer and then its
+         body, has the pieces of one callback sent together when that has returned.
 
 Whoever looks finds everything sent: close(), get_write_buffer_size(), a fork and so on.
-A connection whose descriptor is known outside the transport is never held back: its bytes
-must be in the kernel when write() returns, or the program's own would overtake them.
+A connection whose descriptor is known outside the transport is never held back: its
+bytes must be in the kernel when write() returns, or the program's own would overtake
+them.
 """
 
 from uring_loop.driver.uapi cimport io_uring_cq_ready

@@ -22,11 +22,11 @@ cdef class HeldWrites:
     # When the first write of the list began to wait, and the last look at the clock.
     cdef int64_t since_ns
     cdef int64_t checked_ns
-    # A pause, in which nothing is held: is there one, when did the last one end, and how
-    # long was it?
-    cdef readonly bint paused
+    # A pause, in which nothing is held: is there one, when did the last one end, and
+    # how long was it?
+    cdef bint paused
     cdef int64_t paused_until_ns
-    cdef readonly int64_t pause_ns
+    cdef int64_t pause_ns
     # Until when it is measured what a list costs the thread; and, when the list began,
     # its processor time so far and how often it had waited.
     cdef int64_t measured_until_ns

@@ -3,8 +3,8 @@
 Which write may wait is decided above, in net/gather.pyx. This module has the other half
 of the rule: what waits leaves in the order of the first write of each writer, in one
 pass, when the iteration ends; or earlier, when a callback returns and the first write
-has waited for HELD_NS, or when somebody looks. A callback that takes longer than SLOW_NS
-while something waits ends that for a while: its peers would notice the delay.
+has waited for HELD_NS, or when somebody looks. A callback that takes longer than
+SLOW_NS while something waits ends that for a while: its peers would notice the delay.
 
 The list is made of the writers themselves, so that holding a write costs no object.
 """
