@@ -14,7 +14,7 @@ import threading
 import pytest
 
 from . import rigs
-from .endpoints import KINDS, BufferedRecorder, Recorder, in_thread, pattern, wired
+from .endpoints import BufferedRecorder, Recorder, pattern, wired
 from .framework import parity, promise
 
 SIZE = 800_000

@@ -4,8 +4,8 @@ A send between two callbacks wakes the peer, cools the processor's caches, and c
 more than all that the loop itself does for a request. So:
 
 alone    A write is sent within write(), as on asyncio, if nothing else is ready in this
-         iteration: no handle, completion, report of a watch or due timer is left to run,
-         and nothing is held back. So a callback may wait, without `await`, for what its
+         iteration: no handle, completion, report of a watch or due timer is left, and
+         nothing is held back. So a callback may wait, without `await`, for what its
          write causes, and one connection at a time waits for nothing.
 company  Otherwise it waits for the end of the iteration (scheduler/held_writes.pyx).
 habit    A connection that is alone and has written several times in each of its last
