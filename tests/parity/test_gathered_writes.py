@@ -11,10 +11,21 @@ import contextlib
 import os
 import select
 import socket
+import subprocess
+import sys
+import time
 
 import pytest
 
-from .company import connected, in_company, over, spin, there, wait_until_held
+from .company import (
+    ATTEMPT_SECONDS,
+    connected,
+    in_company,
+    over,
+    spin,
+    there,
+    wait_until_held,
+)
 from .endpoints import in_thread, pattern, read_exactly
 from .framework import parity, promise
 
@@ -195,6 +206,53 @@ async def test_a_slow_callback_holds_nothing_back_the_second_time(loop, trace):
     assert seen[1:] == [b"progress"] * 2
     # For a while only.
     await wait_until_held(loop, transport, peer)
+    await over((transport, peer))
+
+
+@contextlib.contextmanager
+def contended_processor():
+    """This process and one that computes share one processor."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
+            try:
+                yield
+            finally:
+                other.kill()
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+@promise
+async def test_a_callback_that_was_only_preempted_is_not_slow(loop, trace):
+    """Else nothing would be held back where it pays most."""
+    transport, peer = await connected(loop, trace)
+    seen = []
+
+    def write_and_compute():
+        cpu = time.thread_time()
+        transport.write(b"word")
+        wall = time.perf_counter()
+        held = there(peer) == b""
+        while time.thread_time() < cpu + 100e-6:
+            pass
+        cpu = time.thread_time() - cpu
+        seen.append((held, cpu < 400e-6 and time.perf_counter() - wall > 1e-3))
+
+    with contended_processor():
+        end = time.monotonic() + ATTEMPT_SECONDS
+        preempted = False
+        while time.monotonic() < end:
+            await in_company(loop, write_and_compute)
+            await asyncio.sleep(0)
+            there(peer)
+            held, preempted_now = seen.pop()
+            if preempted and held:
+                break
+            preempted = held and preempted_now
+        else:
+            pytest.fail("nothing was held back after a preemption")
     await over((transport, peer))
 
 
