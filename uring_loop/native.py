@@ -5,6 +5,7 @@ each before the modules that cimport it, and from then on every import finds the
 sys.modules.
 """
 
+import gc
 import importlib
 import importlib.machinery
 import os
@@ -48,7 +49,17 @@ def load(name, path):
 
 
 def load_all():
-    path = shared_object()
+    # Loading makes thousands of objects that stay: collections would find nothing.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        load_modules(shared_object())
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def load_modules(path):
     names = [f"{__package__}.{name}" for name in MODULES]
     for name in names:
         load(name, path)

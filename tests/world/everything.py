@@ -11,6 +11,7 @@ import encodings.idna   # of host names: Python looks codecs up when it needs th
 OURS = {loop_name!r} != "stock"
 if OURS:
     import uring_loop
+    from uring_loop import Path     # with pathlib: imported when its name is used
 
 server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 server_context.load_cert_chain({certificate!r})
@@ -128,8 +129,8 @@ async def file(loop):
 
 async def paths(loop):
     await uring_loop.fs.stat(".")
-    await uring_loop.Path("file2").write_text("text")
-    assert await uring_loop.Path("file2").read_text() == "text"
+    await Path("file2").write_text("text")
+    assert await Path("file2").read_text() == "text"
 
 async def sendfile(loop):
     with open("sent", "w+b") as sent:

@@ -8,8 +8,8 @@ import socket
 from asyncio import base_events
 
 from uring_loop.driver.libc cimport (
-    AF_INET, AF_INET6, IPPROTO_TCP, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET,
-    SO_ERROR, getsockopt, inet_pton)
+    AF_INET, AF_INET6, IPPROTO_TCP, POLLOUT, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET,
+    SO_ERROR, getsockopt, inet_pton, poll, pollfd)
 from uring_loop.driver.ring cimport os_error
 from uring_loop.net.sock_calls cimport SocketWait, begin_connecting, end_wait, is_plain
 from uring_loop.net.user_sockets import UserSocket
@@ -29,7 +29,7 @@ async def sock_connect(LoopCore self, sock, address):
         resolved = await self._ensure_resolved(
             address, family=family, type=sock.type, proto=sock.proto, loop=self)
         address = resolved[0][4]
-    wait = begin_connect(self, sock, address)
+    wait = begin_connect(self, sock, address, False)
     if wait is not None:
         try:
             await wait.future
@@ -38,8 +38,11 @@ async def sock_connect(LoopCore self, sock, address):
         check_connected(sock, address)
 
 
-cdef SocketWait begin_connect(LoopCore loop, sock, address):
-    """None if it is connected already."""
+cdef SocketWait begin_connect(LoopCore loop, sock, address, bint look):
+    """None if it is connected already.
+
+    look  ask once more before waiting: an address of this machine has answered by then
+    """
     cdef int error
     try:
         error = sock.connect_ex(address)
@@ -51,7 +54,18 @@ cdef SocketWait begin_connect(LoopCore loop, sock, address):
     if error not in (EINPROGRESS, EALREADY, EAGAIN, EINTR):
         raise os_error(-error)
     # After EINTR, too, the kernel goes on connecting.
+    if look and has_answer(sock.fileno()):
+        check_connected(sock, address)
+        return None
     return begin_connecting(loop, sock)
+
+
+cdef bint has_answer(int fd) noexcept:
+    # A system call: cannot raise.
+    cdef pollfd asked
+    asked.fd = fd
+    asked.events = POLLOUT
+    return poll(&asked, 1, 0) > 0
 
 
 cdef int check_connected(sock, address) except -1:
@@ -80,7 +94,7 @@ async def create_connection(
     address = (host, port) if family == AF_INET else (host, port, 0, 0)
     sock = Socket(family, SOCK_STREAM | SOCK_NONBLOCK, IPPROTO_TCP)
     try:
-        wait = begin_connect(self, sock, address)
+        wait = begin_connect(self, sock, address, True)
         if wait is not None:
             try:
                 await wait.future
