@@ -3,8 +3,8 @@
  * A ring's driver calls: set-up, enter, register, exit.
  *
  * Each call goes to the kernel's io_uring or, on a ring made by
- * uring_epoll_queue_init(), to the epoll driver (uring_epoll.h). Callers use both in the
- * same way; the queues between callers and driver are in uring_queues.h.
+ * uring_epoll_queue_init(), to the epoll driver (uring_epoll.h). Callers use both in
+ * the same way; the queues between callers and driver are in uring_queues.h.
  *
  * The names are liburing's, the code is not. All functions are static inline, so that
  * no library is needed to build or to run, and the bug of Debian 12's liburing (2.3),
@@ -162,8 +162,8 @@ static inline void io_uring_queue_exit(struct io_uring *ring)
 }
 
 /* To be called before the descriptor `fd` is closed, or when its number names a new
- * file. The epoll driver drops the registration of the old file; io_uring keeps no state
- * by number. */
+ * file. The epoll driver drops the registration of the old file; io_uring keeps no
+ * state by number. */
 static inline void uring_forget_fd(struct io_uring *ring, int fd)
 {
 	if (ring->epoll)
@@ -203,8 +203,8 @@ static inline int io_uring_submit_and_get_events(struct io_uring *ring)
 	return uring_enter(ring, 0, IORING_ENTER_GETEVENTS, NULL);
 }
 
-/* Submit, then sleep until `wait_nr` completions are posted or `ts` has passed (NULL: no
- * limit). -ETIME and -EINTR are returned only if no entry was submitted. */
+/* Submit, then sleep until `wait_nr` completions are posted or `ts` has passed (NULL:
+ * no limit). -ETIME and -EINTR are returned only if no entry was submitted. */
 static inline int uring_submit_and_wait(struct io_uring *ring, unsigned wait_nr,
 					struct __kernel_timespec *ts)
 {

@@ -5,7 +5,8 @@
  * The queues are those of uring_queues.h, in plain memory. Entries and completions have
  * the same meaning as with the kernel. The driver serves NOP, POLL_ADD (one-shot), READ
  * from pollable descriptors, RECV and RECVMSG (multishot with provided buffers, or
- * single-shot), and ASYNC_CANCEL by user_data. Every other entry completes with -EINVAL.
+ * single-shot), and ASYNC_CANCEL by user_data. Every other entry completes with
+ * -EINVAL.
  *
  *   uring_epoll_state.h      tables: requests, descriptors, groups of buffers
  *   uring_epoll_complete.h   posting completions

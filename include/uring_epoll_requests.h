@@ -29,7 +29,7 @@ static inline int uring_epoll_fill_poll(struct uring_epoll_request *request,
 	/* These fields select multishot polls and updates of polls. */
 	if (sqe->len || sqe->off || sqe->addr || sqe->ioprio)
 		return -EINVAL;
-	/* Only the lower half: the upper one holds epoll's own flags, such as EPOLLET. */
+	/* Only the lower half: the upper one holds epoll's own flags (EPOLLET). */
 	request->events = uring_poll_mask(sqe->poll32_events) & 0xFFFF;
 	return 0;
 }
@@ -114,7 +114,7 @@ static inline int uring_epoll_arm(struct io_uring *ring,
 	struct uring_epoll_descriptor *d = NULL;
 	int fd = request->fd, ret;
 
-	/* Grow the table only for an open descriptor: any number may come in an entry. */
+	/* Grow the table only for an open descriptor: an entry may hold any number. */
 	if (fd < 0 ||
 	    ((unsigned)fd >= ep->descriptors_count && fcntl(fd, F_GETFD) < 0))
 		return -EBADF;

@@ -3,13 +3,14 @@
  * The epoll set of a ring: the registered descriptors and their events.
  *
  * A descriptor has one registration, for the union of the events of its requests. The
- * registration is level-triggered, so that no event is lost if it is not served at once.
- * It stays when its requests end, so that a poll which is armed repeatedly needs no
- * epoll_ctl(). It is narrowed or removed when it reports an event that no request wants.
+ * registration is level-triggered, so that no event is lost if it is not served at
+ * once. It stays when its requests end, so that a poll which is armed repeatedly needs
+ * no epoll_ctl(). It is narrowed or removed when it reports an event that no request
+ * wants.
  *
- * epoll identifies a registration by open file *and* number, and keeps it until the last
- * descriptor of the file is closed. So a closed descriptor whose file lives on in a
- * dup() or in a forked child continues to be reported, and epoll_ctl() cannot address
+ * epoll identifies a registration by open file *and* number, and keeps it until the
+ * last descriptor of the file is closed. So a closed descriptor whose file lives on in
+ * a dup() or in a forked child continues to be reported, and epoll_ctl() cannot address
  * it. The generation in the event reveals such a registration; then the set is rebuilt.
  *
  * One case is invisible to the driver: a number that was closed and reused for a new
@@ -115,7 +116,7 @@ static inline int uring_epoll_want(struct io_uring *ring,
 				   uint32_t events)
 {
 	d->unwanted = false;
-	/* An edge-triggered registration may have reported the event before: renew it. */
+	/* An edge-triggered registration may have reported the event: renew it. */
 	if (d->registered && !d->edge && !(events & ~d->interest))
 		return 0;
 	if (d->registered &&

@@ -2,10 +2,10 @@
  *
  * The epoll driver's tables: requests, descriptors, groups of provided buffers.
  *
- * A request is found in two ways: by its descriptor, when epoll reports an event, and by
- * its user_data, to cancel it. The memory of requests and descriptors is freed at the
- * ring's exit only, so that a busy ring does not allocate and an event never refers to
- * freed memory.
+ * A request is found in two ways: by its descriptor, when epoll reports an event, and
+ * by its user_data, to cancel it. The memory of requests and descriptors is freed at
+ * the ring's exit only, so that a busy ring does not allocate and an event never refers
+ * to freed memory.
  */
 #ifndef URING_EPOLL_STATE_H
 #define URING_EPOLL_STATE_H

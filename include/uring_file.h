@@ -16,8 +16,8 @@
 
 /* Read from the page cache without waiting: a count or -errno; -EAGAIN if the data has
  * to come from the disk. Cached data is read by a direct system call, since the ring
- * gains nothing there. Without preadv2 in the C library (before glibc 2.26) all reads go
- * through the ring. */
+ * gains nothing there. Without preadv2 in the C library (before glibc 2.26) all reads
+ * go through the ring. */
 static inline ssize_t uring_read_now(int fd, void *buf, size_t size, off_t offset)
 {
 #ifdef RWF_NOWAIT

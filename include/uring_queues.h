@@ -140,9 +140,9 @@ static inline const struct io_uring_cqe *uring_last_cqe(const struct io_uring *r
 /* Would an enter find work? True for completions to reap, deferred work that only an
  * enter runs (TASKRUN), completions outside a full queue (CQ_OVERFLOW), and entries not
  * yet submitted. It costs a few loads and no system call; the model is QEMU's
- * fdmon_io_uring_need_wait(). The completion queue alone would miss the completions that
- * DEFER_TASKRUN and COOP_TASKRUN hold back. On epoll, TASKRUN is set as long as any
- * request is armed. */
+ * fdmon_io_uring_need_wait(). The completion queue alone would miss the completions
+ * that DEFER_TASKRUN and COOP_TASKRUN hold back. On epoll, TASKRUN is set as long as
+ * any request is armed. */
 static inline bool uring_need_wait(const struct io_uring *ring)
 {
 	const unsigned held = IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW;

@@ -36,8 +36,8 @@ static inline bool uring_spin_look(const struct io_uring *ring)
 }
 
 /* Spin until an enter would find work or another thread changes `word` from `value`
- * (true in both cases), or the monotonic clock reaches `until_ns` (false). On io_uring a
- * spin makes no system call; on epoll each look is one poll(2). */
+ * (true in both cases), or the monotonic clock reaches `until_ns` (false). On io_uring
+ * a spin makes no system call; on epoll each look is one poll(2). */
 static inline bool uring_spin(const struct io_uring *ring, const volatile int *word,
 			      int value, int64_t until_ns)
 {

@@ -249,7 +249,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         return WritePipeTransport(self, pipe, protocol, waiter, extra)
 
     async def _make_subprocess_transport(self, *args, **kwargs):
-        if subprocesses.are_ours_to_watch():
+        if subprocesses.can_use_pidfds():
             return await subprocesses.start(self, *args, **kwargs)
         return await super()._make_subprocess_transport(*args, **kwargs)
 
