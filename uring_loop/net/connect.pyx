@@ -11,8 +11,8 @@ from uring_loop.driver.libc cimport (
     AF_INET, AF_INET6, IPPROTO_TCP, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET,
     SO_ERROR, getsockopt, inet_pton)
 from uring_loop.driver.ring cimport os_error
-from uring_loop.net.sock_calls cimport SocketWait, begin_connect_wait, end_wait,
-is_plain
+from uring_loop.net.sock_calls cimport (
+    SocketWait, begin_connect_wait, end_wait, is_plain)
 from uring_loop.net.user_sockets import UserSocket
 from uring_loop.scheduler.loop_core cimport LoopCore
 from uring_loop.scheduler.loop_core import StockLoop
