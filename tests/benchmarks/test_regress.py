@@ -1,11 +1,13 @@
 """More system calls or instructions than the reference fail benchmarks.regress."""
 
+import re
 import shutil
 import tomllib
 
 import pytest
 
-from benchmarks import instructions, regress
+from benchmarks.judge import regressions
+from benchmarks.measure import instructions
 
 PATH = "tcp-protocol-1-1k"
 MISSING = [name for name in ("strace", "cc") if shutil.which(name) is None]
@@ -15,7 +17,7 @@ counts = pytest.mark.skipif(
 
 @pytest.fixture
 def reference(tmp_path):
-    return shutil.copy(regress.REFERENCE, tmp_path / "regress.toml")
+    return shutil.copy(regressions.REFERENCE, tmp_path / "regress.toml")
 
 
 def entries(reference):
@@ -23,8 +25,8 @@ def entries(reference):
 
 
 def compare(reference, *arguments):
-    return regress.main(["--calls", PATH, "--bodies", "--reference", str(reference),
-                         *arguments])
+    return regressions.main(["--calls", PATH, "--bodies", "--reference", str(reference),
+                             *arguments])
 
 
 @pytest.fixture
@@ -32,14 +34,14 @@ def compare_instructions(tmp_path, monkeypatch):
     """Compare counts, as valgrind would give them, with a reference of 1,000."""
     def compare(count, *arguments):
         reference = tmp_path / "instructions.toml"
-        reference.write_text(regress.as_toml(
-            {"calls": {}, "instructions": {regress.PYTHON: {"sleep-zero": 1000}}}))
+        reference.write_text(regressions.as_toml(
+            {"calls": {}, "instructions": {regressions.PYTHON: {"sleep-zero": 1000}}}))
         monkeypatch.setattr(shutil, "which", lambda name: name)
         monkeypatch.setattr(instructions, "per_operation",
                             lambda *_: {"sleep_zero": count, "timer_churn": 5})
-        status = regress.main(["--calls", "--bodies", "sleep-zero", "timer-churn",
-                               "--reference", str(reference), *arguments])
-        return status, entries(reference)["instructions"][regress.PYTHON]
+        status = regressions.main(["--calls", "--bodies", "sleep-zero", "timer-churn",
+                                   "--reference", str(reference), *arguments])
+        return status, entries(reference)["instructions"][regressions.PYTHON]
     return compare
 
 
@@ -47,10 +49,13 @@ def compare_instructions(tmp_path, monkeypatch):
 def test_one_call_more_than_the_reference_fails(reference, capsys):
     stored = entries(reference)
     stored["calls"][PATH]["calls"] -= 1
-    reference.write_text(regress.as_toml(stored))
+    reference.write_text(regressions.as_toml(stored))
     assert compare(reference) == 1
     said = capsys.readouterr().out
-    assert said.startswith(f"WORSE {PATH}: reference 1.00 + 0.10, measured 2.0")
+    measured = re.match(f"WORSE {PATH}: reference 1.00 [+] 0.10, measured ([.0-9]+) ",
+                        said)
+    # On a busy machine a wait may find nothing new, or two things.
+    assert float(measured[1]) == pytest.approx(2.0, abs=0.1)
     assert "sendto 1.00" in said
 
 
@@ -59,10 +64,10 @@ def test_update_writes_what_is_measured_and_keeps_the_rest(reference, capsys):
     before = entries(reference)
     stored = entries(reference)
     stored["calls"][PATH] = {"calls": 7.0, "tolerance": 0.25}
-    reference.write_text(regress.as_toml(stored))
+    reference.write_text(regressions.as_toml(stored))
     assert compare(reference, "--update") == 0
     after = entries(reference)
-    assert after["calls"].pop(PATH) == {"calls": pytest.approx(2.0, abs=0.05),
+    assert after["calls"].pop(PATH) == {"calls": pytest.approx(2.0, abs=0.1),
                                         "tolerance": 0.25}
     before["calls"].pop(PATH)
     assert after["calls"] == before["calls"]
@@ -71,15 +76,15 @@ def test_update_writes_what_is_measured_and_keeps_the_rest(reference, capsys):
 
 
 def test_the_reference_has_the_hottest_paths():
-    stored = entries(regress.REFERENCE)
-    assert tuple(stored["calls"]) == regress.PATHS
+    stored = entries(regressions.REFERENCE)
+    assert tuple(stored["calls"]) == regressions.PATHS
     for counts in stored["instructions"].values():
-        assert tuple(counts) == regress.COUNTED_BODIES
+        assert tuple(counts) == regressions.COUNTED_BODIES
 
 
 @pytest.mark.parametrize(("calls", "allowed"), [(2.1, True), (2.11, False), (0, True)])
 def test_what_the_tolerance_allows(calls, allowed):
-    assert regress.within({"calls": 2.0, "tolerance": 0.1}, calls) == allowed
+    assert regressions.within({"calls": 2.0, "tolerance": 0.1}, calls) == allowed
 
 
 @pytest.mark.parametrize(("count", "status"), [(900, 0), (1050, 0), (1051, 1)])

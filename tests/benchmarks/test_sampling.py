@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import sampling
+from benchmarks.measure import sampling
 
 REPORT = """\
 # Overhead,Shared Object
@@ -14,7 +14,7 @@ REPORT = """\
   3.00% ,libc.so.6
   2.00% ,python3.11
 """
-LOOP = {"__init__.py", "_loop.cpython-313-x86_64-linux-gnu.so",
+LOOP = {"_loop.cpython-313-x86_64-linux-gnu.so",
         "_ring.cpython-313-x86_64-linux-gnu.so"}
 
 
@@ -22,3 +22,11 @@ def test_every_line_goes_to_its_part():
     assert sampling.by_part(REPORT, LOOP) == {
         "kernel": pytest.approx(0.10), "python": pytest.approx(0.5725),
         "loop": pytest.approx(0.24), "other": pytest.approx(0.03)}
+
+
+def test_compiled_modules_in_the_folders_of_a_package_are_the_loop(tmp_path):
+    for folder, name in zip((tmp_path, tmp_path / "net"), sorted(LOOP)):
+        folder.mkdir(exist_ok=True)
+        (folder / name).touch()
+        (folder / "__init__.py").touch()
+    assert sampling.compiled_files(tmp_path) == LOOP

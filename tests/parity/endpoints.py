@@ -129,6 +129,16 @@ async def wired(loop, family, protocol, **options):
     return transport, far
 
 
+async def as_made_by_the_loop(loop, sock, protocol):
+    """A transport as of a socket that the loop made itself: on one that is given by
+    `sock=` nothing is in flight, since it is the user's to close."""
+    sock.setblocking(False)
+    waiter = loop.create_future()
+    transport = loop._make_socket_transport(sock, protocol, waiter)
+    await waiter
+    return transport, protocol
+
+
 def listening(family):
     """A plain listener. Unix sockets have an abstract name, the same in each body."""
     if family != "unix":

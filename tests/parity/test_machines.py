@@ -20,7 +20,8 @@ from hypothesis.stateful import (
 )
 
 from . import loops
-from .endpoints import BUFFER_BYTES, connected_sockets, pattern, settle
+from .endpoints import (
+    BUFFER_BYTES, as_made_by_the_loop, connected_sockets, pattern, settle)
 from .framework import finish
 
 bounded = settings(
@@ -107,15 +108,18 @@ class Connection(RuleBasedStateMachine):
         self.cut = False  # by abort() or reset: what is on its way may be lost
         self.ends = []
 
-    @initialize(family=st.sampled_from(("tcp", "unix")), kinds=st.tuples(
+    @initialize(family=st.sampled_from(("tcp", "unix", "own")), kinds=st.tuples(
         *[st.sampled_from((Plain, Buffered))] * 2))
     def connect(self, family, kinds):
-        for sock, kind in zip(connected_sockets(family), kinds, strict=True):
-            sock.setblocking(False)
+        socks = connected_sockets("tcp" if family == "own" else family)
+        for sock, kind in zip(socks, kinds, strict=True):
             protocol = kind(self.loop)
-            connect = (self.loop.create_connection if family == "tcp"
-                       else self.loop.create_unix_connection)
-            self.loop.run_until_complete(connect(lambda: protocol, sock=sock))
+            if family == "own":
+                sock.setblocking(False)
+                made = self.loop.create_connection(lambda: protocol, sock=sock)
+            else:
+                made = as_made_by_the_loop(self.loop, sock, protocol)
+            self.loop.run_until_complete(made)
             self.ends.append(protocol)
 
     def run(self):

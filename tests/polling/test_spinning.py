@@ -12,6 +12,7 @@ import pytest
 import uring_loop
 
 from ..parity import loops
+from ..parity.endpoints import as_made_by_the_loop
 from .conftest import learn_to_spin
 
 ROUNDS = 300
@@ -103,15 +104,25 @@ def test_a_message_ends_the_spin(spinner, pair, thread, no_switches):
             go.acquire()
             pair[1].send(b"x")
 
-    async def listen():
-        for _ in range(ROUNDS):
-            go.release()
-            assert await spinner.sock_recv(pair[0], 100) == b"x"
+    class Counting(asyncio.Protocol):
+        left = ROUNDS
 
+        def data_received(self, data):
+            self.left -= 1
+            if self.left:
+                go.release()
+            else:
+                spinner.stop()
+
+    transport, _ = spinner.run_until_complete(
+        as_made_by_the_loop(spinner, pair[0], Counting()))
     thread(send)
     hit, missed = counts(spinner)
-    spinner.run_until_complete(listen())
+    spinner.call_soon(go.release)
+    spinner.run_forever()
     assert counts(spinner) == (hit + ROUNDS, missed)
+    transport.abort()
+    spinner.run_until_complete(asyncio.sleep(0))
 
 
 def test_what_was_not_submitted_is_before_the_spin(spinner, pair):
@@ -275,7 +286,7 @@ def test_statistics_count_what_happened(ring_loop, pair):
             heard.set_result(ring_loop.statistics())
 
     async def receive():
-        transport, _ = await ring_loop.create_connection(Once, sock=pair[0])
+        transport, _ = await as_made_by_the_loop(ring_loop, pair[0], Once())
         pair[1].send(b"x")
         found = await heard
         transport.abort()
@@ -326,7 +337,7 @@ def test_a_full_completion_queue_is_counted(taskrun, no_leaks):
 
     async def main():
         transports = [
-            (await loop.create_connection(lambda: Late(heard), sock=ours))[0]
+            (await as_made_by_the_loop(loop, ours, Late(heard)))[0]
             for ours, _ in pairs]
         for transport, (_, peer) in zip(transports, pairs):
             peer.send(b"x")

@@ -9,6 +9,8 @@ import pytest
 
 import uring_loop
 
+from ..parity.endpoints import as_made_by_the_loop
+
 
 @pytest.fixture(params=["defer", "coop"])
 def loop(request):
@@ -75,7 +77,7 @@ def test_open_connections_move_with_the_loop(loop):
     sent = bytes(range(256)) * 64
 
     async def connect():
-        return await loop.create_connection(Echo, sock=near)
+        return await as_made_by_the_loop(loop, near, Echo())
 
     transport, _ = in_thread(loop, connect())
     received = b""
@@ -138,7 +140,7 @@ def test_a_fork_in_a_buffered_protocol_is_survived(loop):
     near, far = socket.socketpair()
 
     async def main():
-        _, protocol = await loop.create_connection(Forking, sock=near)
+        _, protocol = await as_made_by_the_loop(loop, near, Forking())
         far.sendall(bytes(64))
         while protocol.child is None:
             await asyncio.sleep(0)

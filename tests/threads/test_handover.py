@@ -16,6 +16,8 @@ import pytest
 
 import uring_loop
 
+from ..parity.endpoints import as_made_by_the_loop
+
 COUNT = 5
 
 
@@ -85,7 +87,7 @@ async def make_connection(loop, kind, protocol):
     watched, and no completion brings their datagrams."""
     if kind == socket.SOCK_STREAM:
         ours, protocol.peer = socket.socketpair()
-        await loop.create_connection(lambda: protocol, sock=ours)
+        await as_made_by_the_loop(loop, ours, protocol)
     else:
         transport, _ = await loop.create_datagram_endpoint(
             lambda: protocol, ("127.0.0.1", 0))

@@ -75,8 +75,8 @@ def test_no_descriptor_is_left_whichever_is_refused(options):
         gc.enable()
         for fd in holes:
             os.close(fd)
-    # Two of the socket pair, an epoll instance, and the eventfd with the ring.
-    assert len(outcomes) == (6 if options["backend"] == "io_uring" else 4)
+    # Two of the socket pair, the set of the watches, and the eventfd with the ring.
+    assert len(outcomes) == 6
     assert {exc.errno for exc in outcomes[:-1]} == {errno.EMFILE}
 
 

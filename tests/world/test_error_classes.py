@@ -226,7 +226,8 @@ def outcome(run, loop, family, write):
 
 @kit.ours_only
 @every_pair
-@pytest.mark.parametrize("kind", BUFFERS)
+# asyncio's writelines() takes an array, which its write() refuses, and so does ours.
+@pytest.mark.parametrize("kind", [kind for kind in BUFFERS if kind != "array"])
 @pytest.mark.parametrize("backlog", [False, True])
 def test_writelines_as_write(run, loop, kind, family, backlog):
     def first(transport):
@@ -248,7 +249,7 @@ def test_writelines_as_write(run, loop, kind, family, backlog):
 @every_pair
 @pytest.mark.parametrize("kind", [
     "bytes", "bytearray", "memoryview", "memoryview of bytearray",
-    "part of a memoryview", "empty"])
+    "part of a memoryview", "empty", "array"])
 def test_writelines_of_a_plain_buffer_sends_its_bytes(run, loop, kind, family):
     buffer = BUFFERS[kind]()
     lines = [b"before ", buffer, b" after"]

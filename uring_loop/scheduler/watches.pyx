@@ -447,8 +447,7 @@ cdef class WatchSet(Watcher):
         PyErr_CheckSignals()
         if loop.ring.need_wait():
             loop.ring.enter(False)
-        if reported:
-            loop._process_events(reported)
+        loop._process_events(reported)
         return 0
 
     cdef int sleep(self, timeout) except -1:

@@ -1,0 +1,13 @@
+"""Write the performance page and its charts into a folder."""
+
+from benchmarks.pages import chart, performance
+
+
+def write(records, folder):
+    """Answers the paths of the page and of the charts that have data."""
+    folder.mkdir(parents=True, exist_ok=True)
+    page = folder / "performance.md"
+    page.write_text(performance.markdown(records))
+    return [page, *filter(None, (
+        chart.write(records, folder / "img" / "performance.svg"),
+        chart.write_scale(records, folder / "img" / "scale.svg")))]
