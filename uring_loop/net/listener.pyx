@@ -101,13 +101,13 @@ cdef class Listener(Waiter):
 
     cdef int detect_sharing(self, Py_ssize_t count) except -1:
         """Set `wins_limit` if a wake-up since the last report brought no connection."""
-        cdef unsigned long empty_polls_count =
-        (<WatchSet>self.loop.watcher).empty_polls_count
-        if (count == 0 or self.empty_polls_seen != empty_polls_count) and not
-        self.wins_limit:
+        cdef unsigned long polls_count = (
+            <WatchSet>self.loop.watcher).empty_polls_count
+        if ((count == 0 or self.empty_polls_seen != polls_count)
+                and not self.wins_limit):
             # A replaced clock may not advance, and the yield would not end.
             self.wins_limit = 0 if self.loop.has_time_override else WINS_LIMIT_LEAST
-        self.empty_polls_seen = empty_polls_count
+        self.empty_polls_seen = polls_count
         return 0
 
     cdef int yield_connection(self) except -1:

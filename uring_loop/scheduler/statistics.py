@@ -8,8 +8,8 @@ class Statistics(NamedTuple):
 
     #: Iterations so far.
     iterations: int
-    #: Enters of the driver, whether they slept or not: `io_uring_enter`, or on epoll
-    the #: same work by `epoll_wait`.
+    #: Enters of the driver (`io_uring_enter`, or on epoll the same work by
+    #: `epoll_wait`), whether they slept or not.
     enters: int
     #: Completions handed to their operations.
     completions: int
