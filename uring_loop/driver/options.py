@@ -1,4 +1,4 @@
-"""Checks the options of a ring before anything is made of them."""
+"""Checks the options of a ring before the ring is made."""
 
 DRIVERS = ("io_uring", "epoll")
 
@@ -6,13 +6,13 @@ TASKRUN = ("defer", "coop")
 
 
 def check_driver(driver):
-    """ValueError for a driver that does not exist."""
+    """Raise ValueError for an unknown driver."""
     if driver not in DRIVERS:
         raise ValueError(f"driver must be one of {', '.join(DRIVERS)}, not {driver!r}")
 
 
 def check_taskrun(taskrun, single_issuer):
-    """ValueError for a mode that there is not, or not for many issuers."""
+    """Raise ValueError for an unknown mode, or for one that needs a single issuer."""
     if taskrun not in TASKRUN:
         raise ValueError(
             f"taskrun must be one of {', '.join(TASKRUN)}, not {taskrun!r}")
@@ -23,7 +23,7 @@ def check_taskrun(taskrun, single_issuer):
 
 
 def check_options(taskrun, sq_entries, single_issuer):
-    """The options of a Ring, or ValueError."""
+    """The options of a Ring as a dict; raises ValueError."""
     if not isinstance(single_issuer, bool):
         raise ValueError(
             f"single_issuer must be True or False, not {single_issuer!r}")
