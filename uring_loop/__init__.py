@@ -1,8 +1,8 @@
-"""uring_loop: a drop-in asyncio event loop for Linux whose I/O runs on io_uring."""
+"""uring_loop: a drop-in asyncio event loop for Linux, on io_uring or epoll."""
 
 import sys
 
-from uring_loop import _compat, native  # noqa: F401 (native loads what follows)
+from uring_loop import _compat, native  # noqa: F401 (native loads the compiled modules)
 from uring_loop._version import __version__
 from uring_loop.files import (
     aligned_buffer, copyfile, fs, open, read_bytes, read_text, write_bytes, write_text)

@@ -18,8 +18,8 @@ Every public method of `asyncio.AbstractEventLoop`, every transport method and e
 optional argument, for Python {python}. A row is proved by a test of `tests/parity` that
 runs on asyncio's own loop and on the loops of the columns (our loop with both backends,
 and uvloop) and compares traces: the order of callbacks, results, exceptions and their
-texts. The calls of a test were recorded while it ran. `tests/matrix/test_matrix.py` fails
-if a name of the running Python has no row, or if a row's test does not exist.
+texts. The calls of a test were recorded while it ran. `tests/matrix/test_matrix.py`
+fails if a name of the running Python has no row, or if a row's test does not exist.
 
 - *yes*: the same as on asyncio.
 - *differs*: the trace differs from asyncio's, possibly only in a text.
