@@ -33,6 +33,7 @@ class _Options(TypedDict, total=False):
     poll_grow: int
     poll_shrink: int
     single_issuer: bool
+    gather_writes: bool | None
 
 __version__: str
 
@@ -48,6 +49,7 @@ class Loop(asyncio.SelectorEventLoop):
         poll_grow: int = 0,
         poll_shrink: int = 0,
         single_issuer: bool = True,
+        gather_writes: bool | None = None,
     ) -> None: ...
     @property
     def backend(self) -> Literal["io_uring", "epoll"]: ...

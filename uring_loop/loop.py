@@ -8,11 +8,11 @@ import asyncio
 import os
 import signal
 import threading
-from asyncio import constants
+from asyncio import constants, events
 
 from uring_loop import _compat
 from uring_loop.driver import backend as backends
-from uring_loop.driver.options import check_options
+from uring_loop.driver.options import check_options, requested_gathering
 from uring_loop.guest.guest import Guest
 from uring_loop.net import connect, resolver, sock_calls
 from uring_loop.net.datagram import DatagramTransport
@@ -42,15 +42,20 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
                 DEFER_TASKRUN needs SINGLE_ISSUER. Nothing else changes: for comparisons
     poll_max_ns, poll_grow, poll_shrink
                 adaptive polling, off by default: see `set_poll`
+    gather_writes  False sends within each `transport.write()`. True lets it wait for
+                the end of the loop's iteration where other callbacks are ready.
+                Default: the environment variable URING_LOOP_GATHER_WRITES, else True
 
     Raises ValueError for an invalid option, and OSError with cause and cure if
     backend="io_uring" and the kernel refuses a ring.
     """
 
     def __init__(self, *, backend=None, taskrun="defer", sq_entries=256,
-                 single_issuer=True, poll_max_ns=0, poll_grow=0, poll_shrink=0):
+                 single_issuer=True, poll_max_ns=0, poll_grow=0, poll_shrink=0,
+                 gather_writes=None):
         backend = backends.requested_backend(backend)
         options = check_options(taskrun, sq_entries, single_issuer)
+        self.held.wanted = requested_gathering(gather_writes)
         self.set_poll(max_ns=poll_max_ns, grow=poll_grow, shrink=poll_shrink)
         self.backend_reason = "available" if backend == "auto" else "asked for"
         self._listeners = {}
@@ -166,6 +171,18 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         # Releases the last references to listening sockets, which frees their ports.
         self._listeners.clear()
 
+    # ---- held writes are sent before other code can look for them
+
+    def run_in_executor(self, executor, func, *args):
+        self.held.flush()
+        return super().run_in_executor(executor, func, *args)
+
+    async def _make_subprocess_transport(self, *args, **kwargs):
+        self.held.flush()
+        if subprocesses.can_use_pidfds():
+            return await subprocesses.start(self, *args, **kwargs)
+        return await super()._make_subprocess_transport(*args, **kwargs)
+
     # ---- resolver: numeric hosts without a thread
 
     getaddrinfo = resolver.getaddrinfo
@@ -252,11 +269,6 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
     def _make_write_pipe_transport(self, pipe, protocol, waiter=None, extra=None):
         return WritePipeTransport(self, pipe, protocol, waiter, extra)
 
-    async def _make_subprocess_transport(self, *args, **kwargs):
-        if subprocesses.can_use_pidfds():
-            return await subprocesses.start(self, *args, **kwargs)
-        return await super()._make_subprocess_transport(*args, **kwargs)
-
     def _start_serving(self, protocol_factory, sock, sslcontext=None, server=None,
                        backlog=100,
                        ssl_handshake_timeout=constants.SSL_HANDSHAKE_TIMEOUT,
@@ -274,3 +286,14 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         if listener is not None:
             listener.stop()
         super()._stop_serving(sock)
+
+
+def flush_before_fork():
+    """What is written before a fork is sent before the child exists, by the parent.
+    Then the child has nothing to send, and sends at once what it writes itself."""
+    loop = events._get_running_loop()
+    if isinstance(loop, Loop):
+        loop.held.finish()
+
+
+os.register_at_fork(before=flush_before_fork)

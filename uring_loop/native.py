@@ -16,7 +16,7 @@ import sys
 MODULES = (
     "driver.ring", "driver.buffer_pool", "driver.handover", "scheduler.busy_poll",
     "scheduler.clock", "scheduler.wakeup", "scheduler.handles", "scheduler.timer_heap",
-    "scheduler.loop_core", "scheduler.watches",
+    "scheduler.held_writes", "scheduler.loop_core", "scheduler.watches",
     "net.address", "net.gather", "net.transport", "net.backlog", "net.tls",
     "net.stream_writer", "net.stream", "net.datagram", "net.listener",
     "net.sock_calls", "net.connect",

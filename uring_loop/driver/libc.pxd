@@ -106,3 +106,18 @@ cdef extern from "<sys/epoll.h>" nogil:
 
 cdef extern from "<sys/mman.h>" nogil:
     int MAP_NORESERVE
+
+cdef extern from "<sys/time.h>" nogil:
+    struct timeval:
+        long tv_sec
+        long tv_usec
+
+cdef extern from "<sys/resource.h>" nogil:
+    struct rusage:
+        timeval ru_utime
+        timeval ru_stime
+        # Voluntary context switches.
+        long ru_nvcsw
+    enum:
+        RUSAGE_THREAD
+    int getrusage(int who, rusage *usage)

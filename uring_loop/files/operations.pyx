@@ -126,7 +126,10 @@ cdef class FileOperation(Operation):
         handle._args = (self,)
         handle._loop = self.loop
         handle._context = self.context
-        return run_handle(handle)
+        run_handle(handle)
+        if self.loop.held.first is not None:
+            self.loop.held.callback_returned()
+        return 0
 
     cdef object converted(self, int res):
         if self.gives == GIVES_BYTES:

@@ -182,6 +182,8 @@ cdef class DatagramTransport(Transport):
             raise
         except BaseException as exc:
             self.callback_failed(self.protocol.datagram_received, (data, address), exc)
+        if self.loop.held.first is not None:
+            self.loop.held.callback_returned()
         return 0
 
     def _deliver_pending(self):
@@ -251,8 +253,9 @@ cdef class DatagramTransport(Transport):
                 logger.warning("socket.send() raised exception.")
             self.conn_lost += 1
             return
-        if self.loop.held_writer is not None:
-            self.loop.held_writer.flush_held()
+        if self.loop.held.first is not None:
+            # Written before this datagram: sent before it.
+            self.loop.held.flush()
         if self.backlog or not self.send_now(data, addr):
             self.keep(bytes(data), addr)
 

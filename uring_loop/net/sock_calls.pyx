@@ -231,6 +231,9 @@ async def sock_sendall(LoopCore self, sock, data):
     cdef Py_ssize_t sent
     if not is_plain(self, sock):
         return await StockLoop.sock_sendall(self, sock, data)
+    if self.held.first is not None:
+        # Written to a transport before these bytes: sent before them.
+        self.held.flush()
     sent = send(sock, data)
     if sent == len(data):
         return

@@ -34,8 +34,9 @@ class WritePipeTransport(unix_events._UnixWritePipeTransport):
         cdef LoopCore loop = self._loop
         cdef ssize_t count
         # A closed transport has no loop.
-        if loop is not None and loop.held_writer is not None:
-            loop.held_writer.flush_held()
+        if loop is not None and loop.held.first is not None:
+            # Written before these bytes: sent before them.
+            loop.held.flush()
         if (not PyBytes_CheckExact(data) or PyBytes_GET_SIZE(data) == 0
                 or self._conn_lost or self._closing or self._buffer):
             super().write(data)

@@ -516,7 +516,9 @@ cdef class WatchSet(Watcher):
             self.trim_reported(watch, events)
         if self.has_stale:
             self.rebuild()
+        self.loop.reports_left = len(found)
         for target in found:
+            self.loop.reports_left -= 1
             self.call(target)
         return 0
 
@@ -570,8 +572,8 @@ cdef class WatchSet(Watcher):
                 "message": f"Exception in {waiter!r}",
                 "exception": exc,
             })
-        if self.loop.held_writer is not None:
-            self.loop.held_writer.flush_held()
+        if self.loop.held.first is not None:
+            self.loop.held.callback_returned()
         return 0
 
     def __repr__(self):
