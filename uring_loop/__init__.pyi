@@ -22,7 +22,7 @@ from uring_loop.files.path import Path as Path
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
-_Backend = Literal["auto", "io_uring", "selector"]
+_Backend = Literal["auto", "io_uring", "epoll"]
 _TaskRun = Literal["defer", "coop"]
 
 class _Options(TypedDict, total=False):
@@ -52,7 +52,7 @@ class Loop(asyncio.SelectorEventLoop):
         gather_writes: bool | None = None,
     ) -> None: ...
     @property
-    def backend(self) -> Literal["io_uring", "selector"]: ...
+    def backend(self) -> Literal["io_uring", "epoll"]: ...
     @property
     def ring_flags(self) -> tuple[str, ...]: ...
     @property

@@ -1,7 +1,7 @@
 """Writes in company: sent together when the iteration ends, unless somebody looks.
 
 Whether something has been sent is asked of the peer, a plain socket, without waiting.
-On asyncio each write is sent at once, so a body that compares the two loops says that no
+On asyncio each write is sent at once, so a body that compares two loops says that no
 difference can be seen. What only our loops do is asked several times, since a busy
 machine may stop the process for so long that nothing is held back for a while.
 """

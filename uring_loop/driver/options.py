@@ -1,4 +1,4 @@
-"""Checks the options of a loop and its ring before anything is made of them."""
+"""Checks the options of a loop and its ring before either is made."""
 
 import os
 
@@ -10,13 +10,13 @@ GATHER_VALUES = {"": True, "1": True, "0": False}
 
 
 def check_driver(driver):
-    """ValueError for a driver that does not exist."""
+    """Raise ValueError for an unknown driver."""
     if driver not in DRIVERS:
         raise ValueError(f"driver must be one of {', '.join(DRIVERS)}, not {driver!r}")
 
 
 def check_taskrun(taskrun, single_issuer):
-    """ValueError for a mode that there is not, or not for many issuers."""
+    """Raise ValueError for an unknown mode, or for one that needs a single issuer."""
     if taskrun not in TASKRUN:
         raise ValueError(
             f"taskrun must be one of {', '.join(TASKRUN)}, not {taskrun!r}")
@@ -27,7 +27,7 @@ def check_taskrun(taskrun, single_issuer):
 
 
 def check_options(taskrun, sq_entries, single_issuer):
-    """The options of a Ring, or ValueError."""
+    """The options of a Ring as a dict; raises ValueError."""
     if not isinstance(single_issuer, bool):
         raise ValueError(
             f"single_issuer must be True or False, not {single_issuer!r}")

@@ -5,7 +5,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "uring.h" nogil:
     enum:
-        # Of <errno.h>, which Cython's libc.errno lacks.
+        # From <errno.h>; Cython's libc.errno does not declare it.
         ECANCELED
         IORING_SETUP_CQSIZE
         IORING_SETUP_CLAMP

@@ -288,17 +288,18 @@ cdef class DatagramTransport(Transport):
 
     def send_slowly(self, data, address):
         """Through the socket module, which knows every address and its errors."""
+        taken = True
         try:
             self.sock.sendto(data, address)
         except (BlockingIOError, InterruptedError):
-            return False
+            taken = False
         except OSError as exc:
             self.protocol.error_received(exc)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
             self.fatal_error(exc, "Fatal write error on datagram transport")
-        return True
+        return taken
 
     cdef int keep(self, bytes data, address) except -1:
         self.backlog.append((data, address))
