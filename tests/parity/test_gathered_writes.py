@@ -29,6 +29,9 @@ from .company import (
 from .endpoints import in_thread, pattern, read_exactly
 from .framework import parity, promise
 
+# See conftest.py.
+GATHERS_WRITES = True
+
 families = pytest.mark.parametrize("family", ("tcp", "unix"))
 
 

@@ -24,6 +24,9 @@ from .endpoints import (
 )
 from .framework import parity, promise
 
+# See conftest.py.
+GATHERS_WRITES = True
+
 families = pytest.mark.parametrize("family", ("tcp", "unix"))
 
 LOOKING = {

@@ -24,6 +24,9 @@ from .endpoints import (
 )
 from .framework import parity, promise
 
+# See conftest.py.
+GATHERS_WRITES = True
+
 # More iterations than make a habit.
 ITERATIONS = 8
 # More than bring it back: a machine that is busy may have stopped us for so long that
