@@ -5,7 +5,7 @@ import os
 import sys
 
 if not sys.platform.startswith("linux"):
-    sys.exit("uring_loop needs Linux: io_uring exists nowhere else.")
+    sys.exit("uring_loop needs Linux: other systems have neither io_uring nor epoll.")
 
 from concurrent.futures import ThreadPoolExecutor  # noqa: E402 (after the check above)
 

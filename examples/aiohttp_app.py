@@ -4,8 +4,8 @@
     curl http://127.0.0.1:8080/
     curl "http://127.0.0.1:8080/slow?seconds=1"
 
-aiohttp's server takes the loop as an argument; a client needs nothing at all, it uses
-the loop that runs.
+aiohttp's server takes the loop as an argument. A client needs no argument: it uses the
+running loop.
 """
 
 import argparse
@@ -22,7 +22,7 @@ async def hello(request):
 
 
 async def slow(request):
-    """Others are served while this one sleeps."""
+    """The loop serves other requests while this one sleeps."""
     try:
         seconds = min(float(request.query.get("seconds", "1")), 10)
     except ValueError:

@@ -4,8 +4,8 @@
     uvicorn --loop uring_loop:new_event_loop --app-dir examples asgi_app:app
     curl http://127.0.0.1:8000/
 
-FastAPI, Starlette, Django and other ASGI frameworks run the same way: the loop is
-uvicorn's business, the application does not know it. Needs uvicorn 0.36 or later.
+FastAPI, Starlette, Django and other ASGI frameworks run the same way: uvicorn makes the
+loop, and the application does not depend on it. Needs uvicorn 0.36 or later.
 """
 
 import argparse

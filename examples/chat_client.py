@@ -2,8 +2,8 @@
 
     python examples/chat_client.py alice      (chat_server.py must be running)
 
-Type a line to say it, press Ctrl-D to leave. Standard input is read by the loop, too:
-connect_read_pipe() watches any pipe or terminal through the ring.
+Type a line to send it, press Ctrl-D to leave. The loop reads standard input, too:
+connect_read_pipe() watches any pipe or terminal.
 """
 
 import argparse
@@ -27,7 +27,7 @@ async def send_lines(source, writer):
     async for line in source:
         writer.write(line)
         await writer.drain()
-    # End of the input: say so, but go on reading until the server has closed.
+    # End of the input: send the end of file, and read until the server has closed.
     writer.write_eof()
 
 

@@ -1,11 +1,11 @@
-"""A chat server over asyncio streams: what one says, all others read.
+"""A chat server over asyncio streams: it sends each client's lines to all others.
 
     python examples/chat_server.py            in one terminal
     python examples/chat_client.py alice      in a second
     python examples/chat_client.py bob        in a third
 
-Streams need nothing but the loop: start_server() and await, as on stock asyncio.
-The first line that a client sends is its name.
+The code is that for stock asyncio: start_server() and await. The first line that a
+client sends is its name.
 """
 
 import argparse
@@ -14,12 +14,12 @@ import contextlib
 
 import uring_loop
 
-# Who does not read for so long that this much waits for him is thrown out.
+# A client with more unread bytes than this is disconnected.
 UNREAD_BYTES_MOST = 1024 * 1024
 
 
 class Room:
-    """Everybody who is connected."""
+    """The connected clients."""
 
     def __init__(self):
         self.writers = {}

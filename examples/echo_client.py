@@ -3,7 +3,7 @@
     python examples/echo_server.py            in one terminal
     python examples/echo_client.py --count 100000 --size 1024
 
-Start it with URING_LOOP_BACKEND=selector to see the same code without io_uring.
+Start it with URING_LOOP_BACKEND=epoll to see the same code without io_uring.
 """
 
 import argparse

@@ -3,7 +3,7 @@
     python examples/echo_server.py            then, in another terminal:
     python examples/echo_client.py
 
-The server is plain asyncio. The only line that is not is `uring_loop.run`.
+The server is plain asyncio, except for the line with `uring_loop.run`.
 """
 
 import argparse

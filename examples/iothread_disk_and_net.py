@@ -5,9 +5,9 @@
 
 The "disk" thread reads blocks of a file and checks their sums, with calls that block
 its loop. The "net" thread plays ping-pong over TCP and measures each round trip. The
-main thread shows both, live. With --one-thread, both share a thread, and every ping
-that meets a block waits for it: that is what IOThreads are for, with a GIL or without.
-(Both os.pread and zlib.crc32 let other threads run while they work.)
+main thread shows both, live. With --one-thread, both share a thread, and a ping waits
+while a block is read. IOThreads avoid that wait, with a GIL or without it. (os.pread
+and zlib.crc32 both release the GIL.)
 """
 
 import argparse
@@ -28,11 +28,11 @@ import uring_loop
 
 BLOCK_BYTES = 4 << 20
 BLOCKS = 16
-KEPT = 2000     # of the last ones, the percentiles are taken
+KEPT = 2000     # the number of round trips of which percentiles are taken
 
 
 class Work:
-    """What a thread does; `snapshot` runs in that thread, so it needs no lock."""
+    """The work of a thread; `snapshot` runs in that thread, so it needs no lock."""
 
     def __init__(self, name, unit):
         self.name, self.unit = name, unit
@@ -56,7 +56,7 @@ class Disk(Work):
                 offset = random.randrange(BLOCKS) * BLOCK_BYTES
                 zlib.crc32(os.pread(file.fileno(), BLOCK_BYTES, offset))
                 self.note(time.monotonic() - begin)
-                # Between two blocks, the loop serves what else it has.
+                # Between two blocks the loop runs its other callbacks.
                 await asyncio.sleep(0)
 
 
@@ -114,7 +114,8 @@ def main(options):
         for _ in range(BLOCKS):
             file.write(os.urandom(BLOCK_BYTES))
         file.flush()
-        # Left in the opposite order: both threads have ended before the file goes.
+        # Exits run in reverse order: both threads have ended before the file is
+        # removed.
         disk_thread = stack.enter_context(uring_loop.IOThread("disk"))
         net_thread = disk_thread
         if not options.one_thread:

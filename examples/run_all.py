@@ -1,4 +1,4 @@
-"""Runs every example against a real server or client: the check that they work.
+"""Runs every example against a real server or client, and checks the results.
 
     pip install -r examples/requirements.txt
     python examples/run_all.py
@@ -47,9 +47,9 @@ def free_port():
 
 
 def start(*arguments, environment={}):
-    """An example as a process of its own: what it prints can be read, line by line."""
+    """Start an example as a process, whose output can be read line by line."""
     # -P: the package is the installed one, not the sources beside this folder.
-    # -u: aiohttp says that it runs with a print that waits for a full buffer.
+    # -u: aiohttp reports its start by a print, which would stay in the buffer.
     return asyncio.create_subprocess_exec(
         sys.executable, "-Pu", *map(str, arguments), cwd=HERE,
         env={**os.environ, **environment},
@@ -58,8 +58,8 @@ def start(*arguments, environment={}):
 
 
 async def finish(process):
-    """Everything that it still prints; it has to end by itself and well."""
-    # With input, if only none: before Python 3.12 its end would not be told else.
+    """The rest of its output; it has to end by itself with status 0."""
+    # With (empty) input: before Python 3.12, stdin would not be closed without.
     output, _ = await process.communicate(b"" if process.stdin else None)
     text = output.decode(errors="replace")
     check(process.returncode == 0,
@@ -68,7 +68,7 @@ async def finish(process):
 
 
 async def read_until(process, words):
-    """What it prints, up to a line with these words."""
+    """Its output up to a line with these words."""
     printed = ""
     while line := (await process.stdout.readline()).decode(errors="replace"):
         printed += line
@@ -79,7 +79,8 @@ async def read_until(process, words):
 
 @contextlib.asynccontextmanager
 async def serving(words, *arguments):
-    """A server that has said `words`, on a free port; Ctrl-C must end it well."""
+    """A server on a free port that has printed `words`; Ctrl-C must end it with status
+    0."""
     port = free_port()
     process = await start(*arguments, "--port", port)
     try:
@@ -98,7 +99,7 @@ async def stop(process):
 
 
 async def run(*arguments, environment={}):
-    """Run to the end; what it printed."""
+    """Run to the end; returns the output."""
     process = await start(*arguments, environment=environment)
     try:
         return await finish(process)
@@ -248,7 +249,7 @@ async def run_pytest(folder):
 
 
 async def glib_http(backend):
-    """In the system's Python, whose PyGObject it is."""
+    """Run in the system's Python, which has PyGObject."""
     sys.path.append(DEBIAN)
     try:
         import gi  # noqa: F401
@@ -270,7 +271,7 @@ async def tk_chat(backend):
 
 @contextlib.asynccontextmanager
 async def x_server():
-    """The name of a display that nobody sees."""
+    """The name of a virtual display."""
     process = await asyncio.create_subprocess_exec(
         "Xvfb", "-displayfd", "1", "-nolisten", "tcp",
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL)
@@ -314,10 +315,11 @@ async def main(backend):
 
 
 if __name__ == "__main__":
-    # What a shell starts in the background ignores Ctrl-C, and so would the servers.
+    # A process started in a shell's background ignores SIGINT, and so would the
+    # servers.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("URING_LOOP_BACKEND", "io_uring")
-    # Raises, and says why, where io_uring has to be there and is not.
+    # Raises, with the reason, if io_uring is required and not available.
     loop = uring_loop.new_event_loop()
     loop.close()
     sys.exit(asyncio.run(main(loop.backend)))

@@ -4,9 +4,9 @@
     curl http://127.0.0.1:8008/
     wrk -t 2 -c 64 -d 5 http://127.0.0.1:8008/
 
-Every answer names the thread that gave it. The kernel spreads the connections
-(SO_REUSEPORT); with --path, a Unix socket, or --hand-over, one thread accepts and hands
-them out. Ctrl-C stops it, after what is open has had a second to end.
+Every answer names its thread. The kernel distributes the connections (SO_REUSEPORT);
+with --path, a Unix socket, or --hand-over, one thread accepts and hands them out.
+Ctrl-C stops the server; open connections have a second to end.
 
 On a CPython with a GIL the threads take turns, so they do not answer more requests a
 second than one would; on a free-threaded build each runs on its own core.
@@ -22,7 +22,7 @@ import uring_loop
 
 
 class Http(asyncio.Protocol):
-    """As much of HTTP/1.1 as curl and wrk speak: GET, keep-alive, pipelining."""
+    """The part of HTTP/1.1 that curl and wrk need: GET, keep-alive, pipelining."""
 
     served = collections.Counter()
 

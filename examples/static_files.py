@@ -1,10 +1,11 @@
-"""A folder served by aiohttp, its files read on the loop's own ring.
+"""A folder served by aiohttp, its files read by uring_loop.open().
 
     python examples/static_files.py --folder /usr/share/doc
     curl http://127.0.0.1:8080/README
     curl -H "Range: bytes=0-99" http://127.0.0.1:8080/README
 
-What is read passes through Python, so that it could be changed on its way.
+On io_uring the loop's own ring reads the files, on epoll a thread does. The data passes
+through Python, so that a program could change it.
 """
 
 import argparse

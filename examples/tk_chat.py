@@ -3,7 +3,7 @@
     apt install python3-tk
     python tk_chat.py [--port 8765] [--say TEXT ...] [--quit-after COUNT]
 
-Whoever connects (telnet, nc) takes part. `--say` types lines by itself.
+Other clients (telnet, nc) may connect. `--say` sends lines without typing.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from uring_loop.hosts import TkHost
 
 
 class Room:
-    """The server: every line goes to everybody."""
+    """The server: it sends every line to all clients."""
 
     def __init__(self):
         self.writers = set()
@@ -45,7 +45,7 @@ class Window:
         self.writer = None
 
     def send(self, event=None):
-        # Called by tkinter: what it writes wakes the loop.
+        # Called by tkinter: the write wakes the loop.
         self.writer.write(self.entry.get().encode() + b"\n")
         self.entry.delete(0, "end")
 

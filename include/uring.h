@@ -2,15 +2,14 @@
  *
  * A ring's driver calls: set-up, enter, register, exit.
  *
- * Each of them goes to the kernel's io_uring or, on a ring made by
- * uring_epoll_queue_init(), to the epoll driver (uring_epoll.h). Callers cannot tell;
- * the queues between them and the driver are in uring_queues.h.
+ * Each call goes to the kernel's io_uring or, on a ring made by
+ * uring_epoll_queue_init(), to the epoll driver (uring_epoll.h). Callers use both in
+ * the same way; the queues between callers and driver are in uring_queues.h.
  *
- * The vocabulary is liburing's, the code is not: everything is static inline, so
- * that no library is needed to build or to run, and Debian 12's liburing (2.3),
- * which writes into the ring header under NO_SQARRAY, is out of the picture.
- * C knows the kernel here and nothing of Python. Results are -errno; errno itself
- * is never a result.
+ * The names are liburing's, the code is not. All functions are static inline, so that
+ * no library is needed to build or to run, and the bug of Debian 12's liburing (2.3),
+ * which writes into the ring header under NO_SQARRAY, does not apply. The code knows
+ * nothing of Python. Errors are returned as -errno, never through errno.
  */
 #ifndef URING_H
 #define URING_H
@@ -69,7 +68,7 @@ static inline void uring_point(struct io_uring *ring, struct io_uring_params *p)
 	ring->cq.cqes = (struct io_uring_cqe *)uring_at(ring, p->cq_off.cqes);
 	if (p->flags & IORING_SETUP_NO_SQARRAY)
 		return;
-	/* Entry i always stands in slot i: written once, the array needs no care. */
+	/* Entry i is always in slot i: the array is written once. */
 	array = (unsigned *)uring_at(ring, p->sq_off.array);
 	for (unsigned i = 0; i < p->sq_entries; i++)
 		array[i] = i;
@@ -92,7 +91,7 @@ static inline int uring_map(int fd, size_t size, uint64_t offset, void **out)
 
 	if (ptr == MAP_FAILED)
 		return -errno;
-	/* A forked child that wrote a tail would submit in its parent's name. */
+	/* A forked child that wrote to a tail would submit an entry for its parent. */
 	if (madvise(ptr, size, MADV_DONTFORK) < 0) {
 		int error = -errno;
 
@@ -124,8 +123,8 @@ static inline int uring_map_queues(struct io_uring *ring, struct io_uring_params
 	return 0;
 }
 
-/* Make a ring. `p` holds the flags wanted and gets what the kernel answered.
- * -ENOSYS also stands for a kernel before 5.11, which cannot wait with a timeout. */
+/* Make a ring. `p` holds the requested flags and receives the kernel's answer. -ENOSYS
+ * is also returned for a kernel before 5.11, which cannot wait with a timeout. */
 static inline int io_uring_queue_init_params(unsigned entries, struct io_uring *ring,
 					     struct io_uring_params *p)
 {
@@ -149,7 +148,7 @@ static inline int io_uring_queue_init_params(unsigned entries, struct io_uring *
 	return ret;
 }
 
-/* Give everything back. The driver ends what is in flight by itself. */
+/* Release the ring. The driver ends the requests in flight by itself. */
 static inline void io_uring_queue_exit(struct io_uring *ring)
 {
 	if (ring->epoll) {
@@ -162,9 +161,9 @@ static inline void io_uring_queue_exit(struct io_uring *ring)
 	ring->ring_fd = ring->enter_ring_fd = -1;
 }
 
-/* The descriptor `fd` is about to be closed, or its number now names a new file. The
- * epoll driver drops what it remembers of the old one; io_uring remembers nothing by
- * number. */
+/* To be called before the descriptor `fd` is closed, or when its number names a new
+ * file. The epoll driver drops the registration of the old file; io_uring keeps no
+ * state by number. */
 static inline void uring_forget_fd(struct io_uring *ring, int fd)
 {
 	if (ring->epoll)
@@ -173,7 +172,7 @@ static inline void uring_forget_fd(struct io_uring *ring, int fd)
 
 /* ---- watches, on the epoll driver only: see uring_epoll_watch.h ------------------ */
 
-/* After the ring's exit there are no watches, and these find none. */
+/* After the ring's exit these functions find no watches. */
 static inline int uring_watch(struct io_uring *ring, int how, int fd, uint32_t events)
 {
 	return ring->epoll ? uring_epoll_watch(ring, how, fd, events) : -EBADF;
@@ -194,7 +193,7 @@ static inline int uring_take_ready(struct io_uring *ring, struct epoll_event *ou
 
 /* ---- enter ---------------------------------------------------------------------- */
 
-/* `flags` are those of io_uring_enter(); `ts` NULL: no limit. */
+/* `flags` are those of io_uring_enter(); without `ts` the sleep has no limit. */
 static inline int uring_enter(struct io_uring *ring, unsigned min_complete,
 			      unsigned flags, struct __kernel_timespec *ts)
 {
@@ -212,21 +211,21 @@ static inline int uring_enter(struct io_uring *ring, unsigned min_complete,
 			       flags | IORING_ENTER_EXT_ARG, &arg, sizeof(arg));
 }
 
-/* Submit without looking at completions. */
+/* Submit without waiting for completions. */
 static inline int io_uring_submit(struct io_uring *ring)
 {
 	return uring_enter(ring, 0, 0, NULL);
 }
 
-/* Submit, and post the completions that are due (DEFER_TASKRUN posts none without
- * GETEVENTS); never sleeps. */
+/* Submit and post the completions that are due, without sleeping. Under DEFER_TASKRUN
+ * the kernel posts none without GETEVENTS. */
 static inline int io_uring_submit_and_get_events(struct io_uring *ring)
 {
 	return uring_enter(ring, 0, IORING_ENTER_GETEVENTS, NULL);
 }
 
-/* Submit, then sleep until `wait_nr` completions are there or `ts` is over (NULL:
- * no limit). -ETIME and -EINTR come back only if nothing was submitted. */
+/* Submit, then sleep until `wait_nr` completions are posted or `ts` has passed (NULL:
+ * no limit). -ETIME and -EINTR are returned only if no entry was submitted. */
 static inline int uring_submit_and_wait(struct io_uring *ring, unsigned wait_nr,
 					struct __kernel_timespec *ts)
 {
@@ -271,8 +270,8 @@ static inline int io_uring_register_restrictions(struct io_uring *ring,
 	return uring_register(ring, IORING_REGISTER_RESTRICTIONS, res, nr);
 }
 
-/* Name the ring by an index of this task instead of a descriptor. The index keeps
- * the ring alive after close(): unregister first. Returns 1. */
+/* Register the ring's descriptor, so that this task names the ring by an index. The
+ * index keeps the ring alive after close(): unregister it first. Returns 1. */
 static inline int io_uring_register_ring_fd(struct io_uring *ring)
 {
 	struct io_uring_rsrc_update up = {
@@ -322,7 +321,7 @@ static inline int io_uring_buf_ring_mask(uint32_t ring_entries)
 	return (int)ring_entries - 1;
 }
 
-/* Put a buffer behind the tail; the kernel sees it after the next advance. */
+/* Put a buffer behind the tail; the driver sees it after the next advance. */
 static inline void io_uring_buf_ring_add(struct io_uring_buf_ring *br, void *addr,
 					 unsigned len, unsigned short bid, int mask,
 					 int buf_offset)
@@ -330,7 +329,7 @@ static inline void io_uring_buf_ring_add(struct io_uring_buf_ring *br, void *add
 	struct io_uring_buf *buf = (struct io_uring_buf *)br +
 				   ((br->tail + buf_offset) & mask);
 
-	/* Not a struct assignment: `resv` of the first entry is the ring's tail. */
+	/* No struct assignment: `resv` of the first entry is the ring's tail. */
 	buf->addr = (uint64_t)(uintptr_t)addr;
 	buf->len = len;
 	buf->bid = bid;
@@ -338,7 +337,7 @@ static inline void io_uring_buf_ring_add(struct io_uring_buf_ring *br, void *add
 
 static inline void io_uring_buf_ring_advance(struct io_uring_buf_ring *br, int count)
 {
-	/* Release: the kernel must see the buffers before the tail that covers them. */
+	/* Release: the driver must see the buffers before the tail that covers them. */
 	__atomic_store_n(&br->tail, (unsigned short)(br->tail + count),
 			 __ATOMIC_RELEASE);
 }

@@ -2,10 +2,10 @@
  *
  * The io_uring ABI: the kernel's constants and structures, under its own names.
  *
- * <linux/io_uring.h> of the build host is never included: wheels are built where
- * it is old or missing, and what runs decides at run time what the kernel knows.
- * tests/ring/test_abi.py compares every line with liburing's copy. Beside each
- * flag that came late stands the kernel that brought it.
+ * <linux/io_uring.h> of the build host is never included: it is old or missing where
+ * wheels are built, and the loop probes the running kernel. tests/ring/test_abi.py
+ * compares every line with liburing's copy. A comment beside a newer flag names the
+ * first kernel that has it.
  */
 #ifndef URING_ABI_H
 #define URING_ABI_H
@@ -16,7 +16,8 @@
 #define URING_SYS_ENTER    426
 #define URING_SYS_REGISTER 427
 
-/* The same number on every 64-bit architecture but alpha, which has no wheels. */
+/* The same numbers on all 64-bit architectures except alpha, for which there are no
+ * wheels. */
 struct __kernel_timespec {
 	int64_t   tv_sec;
 	long long tv_nsec;
@@ -172,8 +173,8 @@ struct io_uring_buf_reg {
 	uint64_t resv[3];
 };
 
-/* What a multishot recvmsg puts in front: the name, the control data and the payload
- * follow, the first two in the space that the request's msghdr asked for. */
+/* The header that a multishot recvmsg writes to the buffer. Name, control data and
+ * payload follow; the first two occupy the space that the request's msghdr reserved. */
 struct io_uring_recvmsg_out {
 	uint32_t namelen;
 	uint32_t controllen;
@@ -198,7 +199,7 @@ struct io_uring_recvmsg_out {
 #define IORING_FEAT_FAST_POLL   (1U << 5)
 #define IORING_FEAT_EXT_ARG     (1U << 8)	/* 5.11 */
 
-/* Offsets that say to mmap() which part of a ring is meant. */
+/* mmap() offsets of the parts of a ring. */
 #define IORING_OFF_SQ_RING 0ULL
 #define IORING_OFF_SQES    0x10000000ULL
 

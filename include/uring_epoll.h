@@ -2,22 +2,23 @@
  *
  * The epoll driver: serves a ring's entries from one epoll set, without io_uring.
  *
- * The queues are those of uring_queues.h, in plain memory; entries and completions mean
- * what the kernel's do. Known are NOP, POLL_ADD (one-shot; multishot of the ring's own
- * descriptor, for watches), READ of what can be waited for, RECV and RECVMSG (multishot
- * with provided buffers, or once), and ASYNC_CANCEL by user_data. Every other entry
- * completes with -EINVAL.
+ * The queues are those of uring_queues.h, in plain memory. Entries and completions have
+ * the same meaning as with the kernel. The driver serves NOP, POLL_ADD (one-shot;
+ * multishot of the ring's own descriptor, for watches), READ from pollable descriptors,
+ * RECV and RECVMSG (multishot with provided buffers, or single-shot), and ASYNC_CANCEL
+ * by user_data. Every other entry completes with -EINVAL.
  *
  *   uring_epoll_state.h      tables: requests, descriptors, groups of buffers
  *   uring_epoll_complete.h   posting completions
  *   uring_epoll_set.h        registrations in the epoll set
- *   uring_epoll_watch.h      watches: readiness that is told and not acted on
+ *   uring_epoll_watch.h      watches: readiness reported to the caller
  *   uring_epoll_receive.h    receiving into provided buffers
  *   uring_epoll_requests.h   from an entry to its completion
  *
- * Where it differs from io_uring: a request does not hold its file (a closed descriptor
- * is not heard of again, as on a selector), a full completion queue leaves a multishot
- * armed instead of ending it, and an empty pool is noticed when data come.
+ * Differences from io_uring: a request does not hold its file (a closed descriptor
+ * reports nothing more, as with a selector); a full completion queue leaves a multishot
+ * request armed instead of ending it; an empty buffer pool is detected only when data
+ * arrives.
  */
 #ifndef URING_EPOLL_H
 #define URING_EPOLL_H
@@ -27,12 +28,12 @@
 
 #include "uring_epoll_requests.h"
 
-/* Since Linux 5.11; the same number everywhere but on alpha. */
+/* Since Linux 5.11; the same number on all architectures except alpha. */
 #define URING_SYS_EPOLL_PWAIT2 441
-/* Reported by one system call; the rest is reported by the next. */
+/* Events fetched by one epoll_wait(); the next call fetches the rest. */
 #define URING_EPOLL_BATCH 256
 #define URING_EPOLL_ENTRIES_MOST 32768
-/* Timeouts beyond a century are cut, so that the clock cannot overflow. */
+/* Timeouts are capped at a century, so that adding one to the clock cannot overflow. */
 #define URING_EPOLL_SECONDS_MOST 3200000000LL
 
 /* ---- set-up and exit ------------------------------------------------------------ */
@@ -62,7 +63,7 @@ static inline unsigned uring_epoll_power_of_two(unsigned least)
 	return size;
 }
 
-/* Free all memory; `ring` may be made in part. */
+/* Free all memory. `ring` may be partly initialised. */
 static inline void uring_epoll_release(struct io_uring *ring)
 {
 	free(ring->sq.sqes);
@@ -96,9 +97,9 @@ static inline int uring_epoll_allocate(struct io_uring *ring, unsigned entries,
 	return 0;
 }
 
-/* Make a ring that the epoll driver serves. Sizes become powers of two and no more than
- * io_uring allows; `cq_entries` 0 stands for twice the entries. ring->ring_fd is the
- * epoll set, which a host may poll: readable means that an enter finds work. */
+/* Make a ring that the epoll driver serves. Sizes are rounded up to powers of two and
+ * capped at io_uring's limits; `cq_entries` 0 means twice the entries. ring->ring_fd is
+ * the epoll set. A host may poll it: readable means that an enter finds work. */
 static inline int uring_epoll_queue_init(unsigned entries, unsigned cq_entries,
 					 struct io_uring *ring)
 {
@@ -127,15 +128,15 @@ static inline int uring_epoll_queue_init(unsigned entries, unsigned cq_entries,
 		return ret;
 	}
 	ring->ring_fd = ring->enter_ring_fd = ret;
-	/* As true as of a kernel that has them; IOSQE_CQE_SKIP_SUCCESS goes with the
-	 * first. */
+	/* The driver behaves as a kernel with these flags and features does. The loop
+	 * uses IOSQE_CQE_SKIP_SUCCESS where SUBMIT_ALL is granted. */
 	ring->flags = IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE;
 	ring->features = IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG;
 	return 0;
 }
 
-/* What waits is dropped. Registrations are not taken out one by one: in a forked child
- * the set is the parent's as well. */
+/* Drop all armed requests. Registrations are not removed one by one: a forked child
+ * shares the epoll set with its parent. */
 static inline void uring_epoll_queue_exit(struct io_uring *ring)
 {
 	close(ring->ring_fd);
@@ -154,13 +155,14 @@ static inline int64_t uring_epoll_ns(const struct __kernel_timespec *ts)
 
 static inline int uring_epoll_milliseconds(int64_t limit_ns)
 {
-	/* Up: a timer that is due must not be found early, again and again. */
+	/* Round up: a sleep that ends before the timer is due would be repeated until
+	 * it is. */
 	int64_t limit_ms = limit_ns < 0 ? -1 : (limit_ns + 999999) / 1000000;
 
 	return limit_ms > INT_MAX ? INT_MAX : (int)limit_ms;
 }
 
-/* epoll_wait() with a limit in nanoseconds; negative: none. */
+/* epoll_wait() with a limit in nanoseconds; negative: no limit. */
 static inline int uring_epoll_look(struct io_uring *ring, struct epoll_event *events,
 				   int64_t limit_ns)
 {
@@ -180,8 +182,8 @@ static inline int uring_epoll_look(struct io_uring *ring, struct epoll_event *ev
 				       uring_epoll_milliseconds(limit_ns)));
 }
 
-/* Which event of a batch comes first: the one that the last batch had no room for, so
- * that those before it cannot fill the completion queue each time. */
+/* The index of the event to serve first: the descriptor for which the last batch had no
+ * room, so that the events before it cannot fill the completion queue each time. */
 static inline int uring_epoll_first(struct uring_epoll *ep,
 				    const struct epoll_event *events, int count)
 {
@@ -194,8 +196,8 @@ static inline int uring_epoll_first(struct uring_epoll *ep,
 	return 0;
 }
 
-/* Sleep until `min_complete` completions are there, and carry out what is ready: 0,
- * -ETIME or -EINTR. What is ready when no sleep is needed is carried out, too. */
+/* Sleep until `min_complete` completions are posted. Ready requests are carried out,
+ * also when no sleep is needed. Returns 0, -ETIME or -EINTR. */
 static inline int uring_epoll_wait(struct io_uring *ring, unsigned min_complete,
 				   const struct __kernel_timespec *ts)
 {
@@ -216,16 +218,17 @@ static inline int uring_epoll_wait(struct io_uring *ring, unsigned min_complete,
 		for (int i = 0; i < count; i++)
 			uring_epoll_serve(ring, &events[(first + i) % count],
 					  limit != 0);
-		/* Without a descriptor or memory for another set, the dead registration
-		 * would end the next sleep at once: leave, as after a signal. */
+		/* If the set cannot be rebuilt (no descriptor, no memory), the dead
+		 * registration would end the next sleep at once: return, as after a
+		 * signal. */
 		if (ring->epoll->rebuild_due && uring_epoll_rebuild(ring) < 0)
 			return 0;
-		uring_epoll_tell(ring);
+		uring_epoll_notify(ring);
 		if (io_uring_cq_ready(ring) >= min_complete || ring->epoll->ready_first)
 			return 0;
 		if (count == 0 || limit == 0)
 			return -ETIME;
-		/* Nothing was carried out, or too little: sleep for the rest. */
+		/* Too few completions were posted: sleep for the remaining time. */
 		if (limit > 0)
 			limit = until - uring_now_ns();
 		if (limit <= 0 && until)
@@ -233,7 +236,8 @@ static inline int uring_epoll_wait(struct io_uring *ring, unsigned min_complete,
 	}
 }
 
-/* io_uring_enter() of this driver: how many entries it took; if none, 0 or -errno. */
+/* io_uring_enter() of this driver: the number of entries consumed; if none, 0 or
+ * -errno. */
 static inline int uring_epoll_enter(struct io_uring *ring, unsigned min_complete,
 				    unsigned flags, const struct __kernel_timespec *ts)
 {
@@ -245,7 +249,8 @@ static inline int uring_epoll_enter(struct io_uring *ring, unsigned min_complete
 	if (min_complete > ring->cq.ring_entries)
 		min_complete = ring->cq.ring_entries;
 	ret = uring_epoll_wait(ring, min_complete, ts);
-	/* As the kernel: what was done is told first, and what waits in the queue. */
+	/* As the kernel: an error is returned only if no entry was consumed and no
+	 * completion waits. */
 	if (taken || io_uring_cq_ready(ring))
 		return taken;
 	return ret;
@@ -266,8 +271,8 @@ static inline int uring_epoll_probe(struct io_uring_probe *probe, unsigned nr)
 	return 0;
 }
 
-/* io_uring_register() of this driver. A host that wants to know of completions polls
- * the set itself, so there is no EVENTFD. */
+/* io_uring_register() of this driver. EVENTFD is not supported: a host polls the epoll
+ * set itself. */
 static inline int uring_epoll_register(struct io_uring *ring, unsigned opcode,
 				       void *arg, unsigned nr_args)
 {
@@ -275,7 +280,7 @@ static inline int uring_epoll_register(struct io_uring *ring, unsigned opcode,
 
 	if (opcode == IORING_REGISTER_PROBE)
 		return uring_epoll_probe((struct io_uring_probe *)arg, nr_args);
-	/* Any thread may enter, one at a time: none has to be bound. */
+	/* Any thread may enter, one at a time, so there is no thread to bind. */
 	if (opcode == IORING_REGISTER_ENABLE_RINGS)
 		return 0;
 	if (opcode == IORING_REGISTER_PBUF_RING)

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
- * Completions of the epoll driver: posted into the queue, or kept while it is full.
+ * Completions of the epoll driver: posted to the queue, or kept while it is full.
  */
 #ifndef URING_EPOLL_COMPLETE_H
 #define URING_EPOLL_COMPLETE_H
 
 #include "uring_epoll_state.h"
 
-/* May a completion be posted without going past older ones? */
+/* Has the queue room for a completion, with no older one waiting outside? */
 static inline bool uring_epoll_has_room(const struct io_uring *ring)
 {
 	return io_uring_cq_ready(ring) < ring->cq.ring_entries &&
 	       ring->epoll->overflow_first == ring->epoll->overflow_end;
 }
 
-/* Make sure that `count` completions can be kept outside the queue. -ENOMEM leaves all
- * as it was. */
+/* Make sure that `count` completions can be kept outside the queue. -ENOMEM changes
+ * nothing. */
 static inline int uring_epoll_reserve(struct uring_epoll *ep, unsigned count)
 {
 	unsigned kept = ep->overflow_end - ep->overflow_first;
@@ -24,7 +24,7 @@ static inline int uring_epoll_reserve(struct uring_epoll *ep, unsigned count)
 
 	if (ep->overflow_room - ep->overflow_end >= count)
 		return 0;
-	/* At most half of it is in use after the move: so it pays. */
+	/* Move only if at most half is in use afterwards: moves stay rare. */
 	if (kept + count <= ep->overflow_room / 2) {
 		memmove(ep->overflow, ep->overflow + ep->overflow_first,
 			kept * sizeof(*ep->overflow));
@@ -48,11 +48,11 @@ static inline void uring_epoll_put(struct io_uring *ring,
 	unsigned tail = ring->epoll->cq_tail;
 
 	ring->cq.cqes[tail & ring->cq.ring_mask] = *cqe;
-	/* Release: as the kernel's, for the acquire of those who pop. */
+	/* Release: as the kernel's; pairs with the acquire in uring_pop(). */
 	__atomic_store_n(ring->cq.ktail, tail + 1, __ATOMIC_RELEASE);
 }
 
-/* Post a completion. Where the queue may be full, uring_epoll_reserve() comes first. */
+/* Post a completion. If the queue may be full, call uring_epoll_reserve() first. */
 static inline void uring_epoll_post(struct io_uring *ring, uint64_t user_data, int res,
 				    uint32_t flags)
 {
@@ -70,7 +70,8 @@ static inline void uring_epoll_post(struct io_uring *ring, uint64_t user_data, i
 	ep->sq_flags |= IORING_SQ_CQ_OVERFLOW;
 }
 
-/* Post the last completion of an entry with these flags: a success may be skipped. */
+/* Post the last completion of an entry with these flags; IOSQE_CQE_SKIP_SUCCESS leaves
+ * out a success. */
 static inline void uring_epoll_answer(struct io_uring *ring, unsigned sqe_flags,
 				      uint64_t user_data, int res)
 {
@@ -78,7 +79,7 @@ static inline void uring_epoll_answer(struct io_uring *ring, unsigned sqe_flags,
 		uring_epoll_post(ring, user_data, res, 0);
 }
 
-/* Move as many of those kept outside into the queue as it has room for. */
+/* Move as many completions kept outside into the queue as it has room for. */
 static inline void uring_epoll_flush_overflow(struct io_uring *ring)
 {
 	struct uring_epoll *ep = ring->epoll;

@@ -12,7 +12,7 @@
 #include "uring_epoll_complete.h"
 #include "uring_system.h"
 
-/* A stream that fills its buffer may have more; others want to be served, too. */
+/* Receives per event: a stream that fills its buffers must not starve the others. */
 #define URING_EPOLL_RECEIVES_MOST 4
 
 /* ---- provided buffers ----------------------------------------------------------- */
@@ -61,7 +61,7 @@ static inline int uring_epoll_remove_group(struct uring_epoll *ep, unsigned id)
 	return 0;
 }
 
-/* The buffer that is next, or NULL if all have been taken. */
+/* The next free buffer, or NULL if all are in use. */
 static inline const struct io_uring_buf *
 uring_epoll_next_buffer(const struct uring_epoll_group *group)
 {
@@ -75,18 +75,19 @@ uring_epoll_next_buffer(const struct uring_epoll_group *group)
 
 /* ---- system calls --------------------------------------------------------------- */
 
-/* What one receive has done. */
+/* The result of one receive. */
 struct uring_epoll_received {
 	int res;
 	uint32_t flags;
-	/* There may be more at once. */
+	/* The buffer was filled: the socket may hold more. */
 	bool filled;
-	/* A multishot request ends with it. */
+	/* This completion ends a multishot request. */
 	bool last;
 };
 
-/* Header, name, control data, payload: the first three take the room that the
- * request's msghdr asked for, used or not. Returns as recvmsg(2) does. */
+/* The layout is header, name, control data, payload. Name and control data occupy the
+ * space that the request's msghdr reserved, used or not. Returns the bytes written or
+ * -errno. */
 static inline int uring_epoll_receive_message(struct uring_epoll_request *request,
 					      char *memory, size_t size,
 					      struct uring_epoll_received *out)
@@ -120,15 +121,15 @@ static inline int uring_epoll_receive_message(struct uring_epoll_request *reques
 	header.payloadlen = (uint32_t)ret;
 	header.flags = (uint32_t)message.msg_flags;
 	memcpy(memory, &header, sizeof(header));
-	/* With MSG_TRUNC of the request the length of all that was sent. */
+	/* If the request has MSG_TRUNC, `ret` is the full length of the datagram. */
 	if ((size_t)ret > payload.iov_len)
 		ret = (int)payload.iov_len;
-	/* The kernel takes an empty message for the end of a stream. */
+	/* As the kernel, which takes an empty message for the end of a stream. */
 	out->last = ret == 0;
 	return ret + (int)before;
 }
 
-/* One receive into the next provided buffer, which stays the next if nothing came. */
+/* One receive into the next provided buffer, which stays free if nothing arrives. */
 static inline void uring_epoll_receive_once(struct uring_epoll *ep,
 					    struct uring_epoll_request *request,
 					    struct uring_epoll_received *out)
@@ -170,9 +171,9 @@ static inline bool uring_epoll_nothing_there(int res)
 	return res == -EAGAIN || res == -EINTR;
 }
 
-/* The descriptor may have something for a receive with provided buffers: take it.
- * False if nothing was there. The caller has looked that the queue has room for a
- * completion; a full one leaves the rest in the socket. */
+/* Receive into provided buffers. False if the socket was empty. The caller has checked
+ * that the completion queue has room for one completion; when the queue is full, the
+ * rest of the data stays in the socket. */
 static inline bool uring_epoll_receive_provided(struct io_uring *ring,
 						struct uring_epoll_request *request)
 {
@@ -182,7 +183,8 @@ static inline bool uring_epoll_receive_provided(struct io_uring *ring,
 
 	for (int i = 0; i < URING_EPOLL_RECEIVES_MOST; i++) {
 		uring_epoll_receive_once(ep, request, &got);
-		/* No buffer is an error only if there is something to put into it. */
+		/* After at least one receive, a missing buffer is no error: the next
+		 * event tells whether the socket has more data. */
 		if (uring_epoll_nothing_there(got.res) || (i && got.res == -ENOBUFS))
 			return i > 0;
 		if (got.res <= 0 || got.last || !request->multishot) {
@@ -198,7 +200,7 @@ static inline bool uring_epoll_receive_provided(struct io_uring *ring,
 	return true;
 }
 
-/* One receive into memory of the request's owner. */
+/* One receive into the buffer of the request's owner. */
 static inline int uring_epoll_receive_single(const struct uring_epoll_request *request)
 {
 	int flags = (int)(request->msg_flags | MSG_DONTWAIT);

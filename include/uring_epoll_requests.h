@@ -10,9 +10,9 @@
 #include "uring_epoll_watch.h"
 #include "uring_prep.h"
 
-/* The greatest opcode that is known, which is what a probe ends with. */
+/* The greatest opcode that the driver serves: the end of a probe's answer. */
 #define URING_EPOLL_LAST_OP IORING_OP_RECV
-/* An entry can have two: its own completion and that of the request it cancels. */
+/* The most completions of one entry: its own and that of the request it cancels. */
 #define URING_EPOLL_ANSWERS_MOST 2
 
 static inline bool uring_epoll_knows(unsigned opcode)
@@ -27,10 +27,10 @@ static inline bool uring_epoll_knows(unsigned opcode)
 static inline int uring_epoll_fill_poll(struct uring_epoll_request *request,
 					const struct io_uring_sqe *sqe)
 {
-	/* The rest would ask for updates of polls. */
+	/* The other fields and flags select updates of polls. */
 	if ((sqe->len & ~IORING_POLL_ADD_MULTI) || sqe->off || sqe->addr || sqe->ioprio)
 		return -EINVAL;
-	/* The lower half: the rest are epoll's own flags, such as EPOLLET. */
+	/* Only the lower half: the upper one holds epoll's own flags (EPOLLET). */
 	request->events = uring_poll_mask(sqe->poll32_events) & 0xFFFF;
 	request->multishot = sqe->len;
 	return 0;
@@ -45,7 +45,7 @@ static inline int uring_epoll_fill_read(struct uring_epoll_request *request,
 	return 0;
 }
 
-/* Of a multishot receive's msghdr only three sizes matter, and only now. */
+/* A multishot receive uses three sizes of its msghdr, and reads them only now. */
 static inline int uring_epoll_fill_sizes(struct uring_epoll_request *request,
 					 const struct msghdr *message)
 {
@@ -68,12 +68,12 @@ static inline int uring_epoll_fill_receive(struct uring_epoll_request *request,
 	request->multishot = sqe->ioprio & IORING_RECV_MULTISHOT;
 	if (sqe->ioprio & ~IORING_RECV_MULTISHOT)
 		return -EINVAL;
-	/* Nothing here goes on receiving into the same memory. */
+	/* Not supported: this driver completes a receive with the first data. */
 	if (sqe->msg_flags & MSG_WAITALL)
 		return -EINVAL;
 	if (request->multishot && !provided)
 		return -EINVAL;
-	/* A success that is skipped would take its buffer along. */
+	/* A skipped completion would lose the number of its buffer. */
 	if (provided && (sqe->flags & IOSQE_CQE_SKIP_SUCCESS))
 		return -EINVAL;
 	if (provided && message && !request->multishot)
@@ -108,7 +108,7 @@ static inline int uring_epoll_fill(struct uring_epoll_request *request,
 
 /* ---- taking an entry ------------------------------------------------------------ */
 
-/* Register the descriptor and let the request wait; -errno leaves nothing behind. */
+/* Register the descriptor and arm the request. After -errno nothing is registered. */
 static inline int uring_epoll_arm(struct io_uring *ring,
 				  struct uring_epoll_request *request)
 {
@@ -117,7 +117,7 @@ static inline int uring_epoll_arm(struct io_uring *ring,
 	int fd = request->fd, ret;
 
 	if (request->opcode == IORING_OP_POLL_ADD && request->multishot)
-		return uring_epoll_add_teller(ring, request);
+		return uring_epoll_add_notifier(ring, request);
 	ret = uring_epoll_open_descriptor(ep, fd, &d);
 	if (ret == 0)
 		ret = uring_epoll_want(ring, d, fd, request->events);
@@ -126,8 +126,9 @@ static inline int uring_epoll_arm(struct io_uring *ring,
 	return ret;
 }
 
-/* What a request for a file that is always ready (a regular file, a directory) comes
- * to. A poll of what such a file never reports is an error, as on io_uring. */
+/* The result of a request on a file that epoll refuses because it is always ready (a
+ * regular file, a directory). A poll for events that such a file never reports is an
+ * error, as on io_uring. */
 static inline int uring_epoll_at_once(const struct uring_epoll_request *request)
 {
 	const uint32_t always = EPOLLIN | EPOLLOUT | EPOLLRDNORM | EPOLLWRNORM;
@@ -144,7 +145,7 @@ static inline int uring_epoll_at_once(const struct uring_epoll_request *request)
 				  (off_t)request->offset));
 }
 
-/* POLL_ADD, READ, RECV, RECVMSG: wait, or answer at once. */
+/* POLL_ADD, READ, RECV, RECVMSG: arm a request, or complete it at once. */
 static inline void uring_epoll_begin(struct io_uring *ring,
 				     const struct io_uring_sqe *sqe)
 {
@@ -175,7 +176,7 @@ static inline int uring_epoll_cancel(struct io_uring *ring,
 	uint64_t user_data = sqe->addr;
 	unsigned flags;
 
-	/* By user_data only. */
+	/* Only by user_data. */
 	if (sqe->cancel_flags || sqe->off || sqe->len || sqe->ioprio)
 		return -EINVAL;
 	request = uring_epoll_find(ring->epoll, user_data);
@@ -206,8 +207,8 @@ static inline void uring_epoll_take(struct io_uring *ring,
 	uring_epoll_answer(ring, sqe->flags, sqe->user_data, ret);
 }
 
-/* Take all published entries, in their order. Returns how many; -ENOMEM if there is no
- * memory for the answers of the first, which all stay in the queue then. */
+/* Consume all published entries in order. Returns their number; -ENOMEM if there is no
+ * memory for the completions of the first. Entries not consumed stay in the queue. */
 static inline int uring_epoll_take_all(struct io_uring *ring)
 {
 	struct io_uring_sq *sq = &ring->sq;
@@ -219,7 +220,7 @@ static inline int uring_epoll_take_all(struct io_uring *ring)
 			return ep->sq_head != first ? (int)(ep->sq_head - first) :
 						      -ENOMEM;
 		uring_epoll_take(ring, &sq->sqes[ep->sq_head & sq->ring_mask]);
-		/* Release: as the kernel's; from now on the slot may be filled. */
+		/* Release: as the kernel's; from now on the slot may be reused. */
 		__atomic_store_n(sq->khead, ep->sq_head + 1, __ATOMIC_RELEASE);
 	}
 	return (int)(ep->sq_head - first);
@@ -227,8 +228,8 @@ static inline int uring_epoll_take_all(struct io_uring *ring)
 
 /* ---- carrying a request out ----------------------------------------------------- */
 
-/* The descriptor has reported `events`, which the request wants. False if there was
- * nothing to take after all, and the request goes on waiting. */
+/* Carry out a request whose descriptor has reported `events`. False if the call would
+ * have blocked; then the request stays armed. */
 static inline bool uring_epoll_carry_out(struct io_uring *ring,
 					 struct uring_epoll_request *request,
 					 uint32_t events)
@@ -242,8 +243,8 @@ static inline bool uring_epoll_carry_out(struct io_uring *ring,
 	if (request->opcode == IORING_OP_POLL_ADD)
 		ret = (int)events;
 	else if (request->opcode == IORING_OP_READ)
-		/* Of a blocking descriptor, too: it was readable just now, and who
-		 * reads an eventfd or a pipe by the ring is its only reader. */
+		/* Also on a blocking descriptor: it was readable just now, and the ring
+		 * is the only reader of an eventfd or a pipe that is read by it. */
 		ret = uring_result(read(request->fd, (void *)(uintptr_t)request->addr,
 					request->len));
 	else
@@ -255,9 +256,10 @@ static inline bool uring_epoll_carry_out(struct io_uring *ring,
 	return true;
 }
 
-/* Nobody wanted some of an event. What is armed again and again may just be between
- * two requests, so the first time is let pass while the thread stays awake. An error
- * or a hang-up would come back at once, whatever is asked for. */
+/* No request wanted some of the reported events. A request that is armed repeatedly may
+ * be between two uses, so the first such event is ignored while the thread does not
+ * sleep. An error or a hang-up cannot be ignored: epoll reports it whatever the
+ * registration asks for. */
 static inline void uring_epoll_unwanted(struct io_uring *ring,
 					struct uring_epoll_descriptor *d, int fd,
 					uint32_t events, bool sleeps)
@@ -268,13 +270,13 @@ static inline void uring_epoll_unwanted(struct io_uring *ring,
 		uring_epoll_narrow(ring, d, fd);
 }
 
-/* What an event came to. */
+/* The outcome of one event. */
 struct uring_epoll_served {
-	/* All that requests or the watch would have taken, reported or not. */
+	/* The union of the events that requests and the watch want, reported or not. */
 	uint32_t wanted;
-	/* Something was carried out, or waits for room in the completion queue. */
+	/* A request was carried out, or waits for room in the completion queue. */
 	bool progress;
-	/* A request found nothing to take. */
+	/* The call of a request would have blocked. */
 	bool nothing;
 };
 
@@ -288,15 +290,16 @@ static inline void uring_epoll_serve_requests(struct io_uring *ring,
 	uint32_t events;
 
 	for (request = d->requests.first; request; request = next) {
-		/* Carrying it out frees at most this request. */
+		/* Carrying out a request frees at most that one. */
 		next = request->next;
 		events = request->events | URING_EPOLL_ALWAYS;
 		served->wanted |= events;
-		/* What another has taken might leave a blocking read nothing. */
+		/* Another request may have read everything: a blocking read would
+		 * block. */
 		if (!(reported & events) ||
 		    (taken && request->opcode == IORING_OP_READ))
 			continue;
-		/* A full queue: the level is reported again. */
+		/* The completion queue is full: the next enter reports it again. */
 		if (!uring_epoll_has_room(ring)) {
 			if (ring->epoll->turned_away < 0)
 				ring->epoll->turned_away = fd;
@@ -311,8 +314,8 @@ static inline void uring_epoll_serve_requests(struct io_uring *ring,
 	}
 }
 
-/* Carry out what waits for this event. `sleeps`: the thread goes back to sleep if that
- * completes nothing. */
+/* Carry out the requests that want this event. `sleeps`: if none completes, the thread
+ * sleeps again. */
 static inline void uring_epoll_serve(struct io_uring *ring,
 				     const struct epoll_event *event, bool sleeps)
 {

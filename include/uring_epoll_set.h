@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
- * The epoll set of a ring: which descriptors are registered, and for what.
+ * The epoll set of a ring: the registered descriptors and their events.
  *
- * A descriptor has one registration, for the union of what its requests and its watch
- * (uring_epoll_watch.h) want. It is level-triggered, so that nothing is lost when an
- * event is left alone, and it stays when its requests end: a poll that is armed again
- * and again costs no epoll_ctl(). It is narrowed or taken out when it reports what
- * nobody wants.
+ * A descriptor has one registration, for the union of the events of its requests and of
+ * its watch (uring_epoll_watch.h). The registration is level-triggered, so that no
+ * event is lost if it is not served at once. It stays when its requests end, so that a
+ * poll which is armed repeatedly needs no epoll_ctl(). It is narrowed or removed when
+ * it reports an event that neither a request nor the watch wants.
  *
- * epoll knows a registration by file *and* number, and keeps it until the last
- * descriptor of the file is closed. So a closed descriptor whose file lives on in a
- * dup() or in a forked child goes on reporting, and epoll_ctl() cannot name it. The
- * generation in the event tells; then the set is built anew.
+ * epoll identifies a registration by open file *and* number, and keeps it until the
+ * last descriptor of the file is closed. So a closed descriptor whose file lives on in
+ * a dup() or in a forked child continues to be reported, and epoll_ctl() cannot address
+ * it. The generation in the event reveals such a registration; then the set is rebuilt.
  *
- * What cannot be seen is a number that was closed and used for a new file between two
- * requests for the same events: whoever owns descriptors calls uring_forget_fd().
+ * One case is invisible to the driver: a number that was closed and reused for a new
+ * file between two requests for the same events. The owner of a descriptor therefore
+ * calls uring_forget_fd().
  */
 #ifndef URING_EPOLL_SET_H
 #define URING_EPOLL_SET_H
@@ -26,8 +27,8 @@
 #include "uring_epoll_state.h"
 #include "uring_system.h"
 
-/* Reported by epoll and by poll(2) whether asked for or not. Poll bits and epoll's are
- * the same numbers on Linux. */
+/* Events that epoll and poll(2) always report. On Linux the bits of poll(2) and epoll
+ * have the same values. */
 #define URING_EPOLL_ALWAYS (EPOLLERR | EPOLLHUP)
 
 static inline int uring_epoll_control(int set, int how, int fd, uint32_t generation,
@@ -40,7 +41,7 @@ static inline int uring_epoll_control(int set, int how, int fd, uint32_t generat
 	return uring_result(epoll_ctl(set, how, fd, &event));
 }
 
-/* The union of what the descriptor's requests and its watch want. */
+/* The union of the events that the descriptor's requests and its watch want. */
 static inline uint32_t uring_epoll_wanted(const struct uring_epoll_descriptor *d)
 {
 	const struct uring_epoll_request *request = d->requests.first;
@@ -59,9 +60,9 @@ static inline void uring_epoll_registered(struct uring_epoll_descriptor *d,
 	d->unwanted = d->stalled = d->edge = false;
 }
 
-/* The number no longer names the file that was registered. As on a selector, its
- * requests never hear of that file again; they wait for somebody to cancel them. Its
- * watch is told nothing more, either. */
+/* The number no longer names the registered file. As with a selector, the requests get
+ * no more events of that file; they stay armed until they are cancelled. The watch
+ * ends. */
 static inline void uring_epoll_lose(struct uring_epoll *ep,
 				    struct uring_epoll_descriptor *d)
 {
@@ -75,9 +76,9 @@ static inline void uring_epoll_lose(struct uring_epoll *ep,
 	d->watched = d->ready = 0;
 }
 
-/* Change what a registration asks for, in effect or only to look whether it is still
- * there. Every error means that it is not: the number is free (EBADF) or names a new
- * file (ENOENT; EPERM if that file is a regular one). */
+/* Set the events of a registration; with the same events, check that it still exists.
+ * Every error means that it does not: the number is free (EBADF) or names a new file
+ * (ENOENT; EPERM if that is a regular file). */
 static inline int uring_epoll_modify(struct io_uring *ring,
 				     struct uring_epoll_descriptor *d, int fd,
 				     uint32_t interest)
@@ -99,7 +100,7 @@ static inline int uring_epoll_add(struct io_uring *ring,
 	int ret = uring_epoll_control(ring->ring_fd, EPOLL_CTL_ADD, fd,
 				      d->generation + 1, interest);
 
-	/* A lost registration whose file came back to its number, by dup2(). */
+	/* A lost registration: dup2() has put its file back under this number. */
 	if (ret == -EEXIST)
 		ret = uring_epoll_control(ring->ring_fd, EPOLL_CTL_MOD, fd,
 					  d->generation + 1, interest);
@@ -110,17 +111,17 @@ static inline int uring_epoll_add(struct io_uring *ring,
 	return 0;
 }
 
-/* Does epoll report `events` of the descriptor already, as far as can be known? */
+/* Does the registration report `events` already, if the number still names its file? */
 static inline bool uring_epoll_covers(const struct uring_epoll_descriptor *d,
 				      uint32_t events)
 {
-	/* Edge-triggered, the event may have been reported already. */
+	/* An edge-triggered registration may have reported the event: renew it. */
 	return d->registered && !d->edge && !(d->interest & EPOLLONESHOT) &&
 	       !(events & ~d->interest);
 }
 
-/* Make epoll report `events` of the descriptor, and what it reports already. -EPERM:
- * the file cannot be waited for, since it is always ready. */
+/* Add `events` to the events that epoll reports of the descriptor. -EPERM: the file
+ * does not support epoll, since it is always ready. */
 static inline int uring_epoll_want(struct io_uring *ring,
 				   struct uring_epoll_descriptor *d, int fd,
 				   uint32_t events)
@@ -135,8 +136,9 @@ static inline int uring_epoll_want(struct io_uring *ring,
 	return uring_epoll_add(ring, d, fd, events);
 }
 
-/* The registration has reported what no request wants. If epoll_ctl() does not find it,
- * it reports again, and by then the table knows of none. */
+/* The registration has reported an event that no request wants: stop that event. If
+ * epoll_ctl() does not find the registration, its next event has no entry in the table,
+ * and the set is rebuilt. */
 static inline void uring_epoll_narrow(struct io_uring *ring,
 				      struct uring_epoll_descriptor *d, int fd)
 {
@@ -148,11 +150,11 @@ static inline void uring_epoll_narrow(struct io_uring *ring,
 	}
 }
 
-/* The driver was told of an event, and there was nothing to take: an error queue that
- * recv(2) does not read (IP_RECVERR), or other processes that read the same socket.
- * After the second time in a row the registration gets edge-triggered, so that a level
- * which never falls cannot keep the thread awake. The first progress ends that. A watch
- * is promised the level, and whoever watches can end it. */
+/* An event was reported, but the call would have blocked: an error queue that recv(2)
+ * does not read (IP_RECVERR), or another process that reads the same socket. The second
+ * time in a row the registration becomes edge-triggered, so that an event which stays
+ * asserted cannot keep the thread awake. The first progress makes it level-triggered
+ * again. A watched descriptor stays level-triggered, as its user expects. */
 static inline void uring_epoll_no_progress(struct io_uring *ring,
 					   struct uring_epoll_descriptor *d, int fd)
 {
@@ -178,27 +180,28 @@ static inline void uring_epoll_progress(struct io_uring *ring,
 		uring_epoll_modify(ring, d, fd, d->interest);
 }
 
-/* See uring_forget_fd(). Requests that wait keep their registration if it is still
- * that of the file with this number. */
+/* See uring_forget_fd(). Armed requests keep their registration if the number still
+ * names the registered file. */
 static inline void uring_epoll_forget_fd(struct io_uring *ring, int fd)
 {
 	struct uring_epoll_descriptor *d = uring_epoll_descriptor_of(ring->epoll, fd);
 
-	/* Without interest it reports nothing, and the next use looks whether it is the
-	 * file's: a connection that a watch has waited for becomes a transport's. */
+	/* A registration without interest reports nothing, and its next use verifies
+	 * the file: a transport takes over a socket whose connect() was watched. */
 	if (!d || !d->registered || !d->interest)
 		return;
 	if (d->requests.first || d->watched) {
 		uring_epoll_modify(ring, d, fd, d->interest);
 		return;
 	}
-	/* An error says that it is gone, or that it can only be found by its events. */
+	/* An error means that the registration is gone, or that only its events can
+	 * reveal it. */
 	uring_epoll_control(ring->ring_fd, EPOLL_CTL_DEL, fd, 0, 0);
 	d->registered = false;
 }
 
-/* Put what is still alive into another set. A number that was reused shows in the old
- * one, which knows registrations by their file. */
+/* Copy the registrations that are still valid into another set. EPOLL_CTL_MOD on the
+ * old set fails for a reused number, since epoll identifies registrations by file. */
 static inline int uring_epoll_copy_set(struct io_uring *ring, int set)
 {
 	struct uring_epoll *ep = ring->epoll;
@@ -225,9 +228,10 @@ static inline int uring_epoll_copy_set(struct io_uring *ring, int set)
 	return 0;
 }
 
-/* Replace the set by one without registrations that cannot be named any more. The new
- * one gets the old one's number, which hosts that poll the ring know. An error leaves
- * the old set in use, and the next event of the dead registration tries again. */
+/* Replace the set by one without the registrations that cannot be addressed any more.
+ * The new set gets the descriptor number of the old one, since hosts poll that number.
+ * After an error the old set stays in use; the next event of the dead registration
+ * starts another attempt. */
 static inline int uring_epoll_rebuild(struct io_uring *ring)
 {
 	int set = uring_result(epoll_create1(EPOLL_CLOEXEC));

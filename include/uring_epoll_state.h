@@ -2,10 +2,10 @@
  *
  * The epoll driver's tables: requests, descriptors, groups of provided buffers.
  *
- * A request is found in two ways: by its descriptor, when epoll reports that one, and
- * by its user_data, to cancel it. Requests and descriptors are never given back to the
- * C library before the ring's exit, so that a busy ring does not allocate, and so that
- * an event never leads to freed memory.
+ * A request is found in two ways: by its descriptor, when epoll reports an event, and
+ * by its user_data, to cancel it. The memory of requests and descriptors is freed at
+ * the ring's exit only, so that a busy ring does not allocate and an event never refers
+ * to freed memory.
  */
 #ifndef URING_EPOLL_STATE_H
 #define URING_EPOLL_STATE_H
@@ -18,9 +18,9 @@
 
 #include "uring_queues.h"
 
-/* Requests are allocated so many at a time. */
+/* The number of requests that one malloc() provides. */
 #define URING_EPOLL_SLAB 64
-/* The hash of user_data begins with so many buckets; a power of two. */
+/* The initial size of the hash table of user_data; a power of two. */
 #define URING_EPOLL_BUCKETS 64
 
 struct uring_epoll_request;
@@ -30,25 +30,25 @@ struct uring_epoll_list {
 	struct uring_epoll_request *last;
 };
 
-/* What an entry asked for and has not got yet: a copy, since the entry's slot in the
- * queue is used again. */
+/* A request that has not completed: a copy of its entry, since the entry's slot in the
+ * queue is reused. */
 struct uring_epoll_request {
-	/* The descriptor's list, or the one of requests that have lost theirs. */
+	/* The list of its descriptor, or uring_epoll.lost. */
 	struct uring_epoll_list *list;
 	struct uring_epoll_request *previous;
 	/* Also links the free requests. */
 	struct uring_epoll_request *next;
 	struct uring_epoll_request *same_bucket;
 	uint64_t user_data;
-	/* READ and RECV: the memory; RECVMSG without multishot: the msghdr. */
+	/* READ and RECV: the buffer; RECVMSG without multishot: the msghdr. */
 	uint64_t addr;
 	uint64_t offset;
-	/* READ, RECV: bytes at most; 0 with a provided buffer: all of that. */
+	/* READ, RECV: the most bytes to read; 0: the whole provided buffer. */
 	uint32_t len;
-	/* Poll bits that carry the request out; errors and hang-ups always do. */
+	/* The poll bits that make the request ready; errors and hang-ups always do. */
 	uint32_t events;
 	uint32_t msg_flags;
-	/* Multishot RECVMSG: room before the payload, as the msghdr asked for. */
+	/* Multishot RECVMSG: the space before the payload, as set in the msghdr. */
 	uint32_t name_bytes;
 	uint32_t control_bytes;
 	int32_t fd;
@@ -58,25 +58,25 @@ struct uring_epoll_request {
 	bool multishot;
 };
 
-/* A descriptor number that was used once. */
+/* A descriptor number that some request has used. */
 struct uring_epoll_descriptor {
 	struct uring_epoll_list requests;
-	/* What a watch wants to be told, and what it has not been told yet: see
-	 * uring_epoll_watch.h. */
+	/* The events that the watch wants, and those that uring_epoll_take_ready() has
+	 * not returned yet: see uring_epoll_watch.h. */
 	uint32_t watched;
 	uint32_t ready;
 	struct uring_epoll_descriptor *next_ready;
 	bool in_ready_list;
 	int fd;
-	/* Goes up with each registration and comes back in its events, which so tell
-	 * whether they are of this one or of a closed file that had the number. */
+	/* Incremented with each registration. Events carry it, so that an event of a
+	 * closed file that had the same number is recognised. */
 	uint32_t generation;
-	/* What the registration asks epoll for; 0: nothing more, after EPOLLONESHOT. */
+	/* The events of the registration; 0 once EPOLLONESHOT has disabled it. */
 	uint32_t interest;
 	bool registered;
-	/* Nobody wanted the last event; it has been let pass once. */
+	/* No request wanted the last event; it was ignored once. */
 	bool unwanted;
-	/* The last event was wanted, and there was nothing to take. */
+	/* A request wanted the last event, and its call would have blocked. */
 	bool stalled;
 	/* The registration is edge-triggered, see uring_epoll_no_progress(). */
 	bool edge;
@@ -86,7 +86,7 @@ struct uring_epoll_descriptor {
 struct uring_epoll_group {
 	struct io_uring_buf_ring *ring;
 	uint16_t mask;
-	/* The next buffer to take; the owner of the buffers moves ring->tail. */
+	/* The next buffer to use; the owner of the buffers advances ring->tail. */
 	uint16_t head;
 	uint16_t id;
 };
@@ -97,34 +97,35 @@ struct uring_epoll_slab {
 };
 
 struct uring_epoll {
-	/* What the pointers in io_uring_sq and io_uring_cq lead to. */
+	/* io_uring_sq and io_uring_cq point to these. */
 	unsigned sq_head, sq_tail, sq_flags, cq_head, cq_tail;
-	/* Requests that wait, those without a descriptor included. */
+	/* Armed requests, including those in `lost`. */
 	unsigned armed_count;
 	/* Indexed by descriptor number; NULL: never used. */
 	struct uring_epoll_descriptor **descriptors;
 	unsigned descriptors_count;
-	/* Requests whose descriptor was closed: they hear nothing but a cancel. */
+	/* Requests whose descriptor was closed: only a cancel ends them. */
 	struct uring_epoll_list lost;
 	struct uring_epoll_request **buckets;
 	unsigned buckets_count;
 	struct uring_epoll_request *free_requests;
 	struct uring_epoll_slab *slabs;
-	/* Two or three as a rule, so that a search from the start is short. */
+	/* Usually two or three, so a linear search is short. */
 	struct uring_epoll_group *groups;
 	unsigned groups_count;
-	/* Completions that found a full queue, oldest first. */
+	/* Completions for which the queue had no room, oldest first. */
 	struct io_uring_cqe *overflow;
 	unsigned overflow_first, overflow_end, overflow_room;
-	/* Descriptors whose watches have something to be told, in epoll's order. */
+	/* Descriptors with events for their watch, in epoll's order. */
 	struct uring_epoll_descriptor *ready_first, *ready_last;
-	/* The multishot poll of the set itself, which says that there are some. */
-	struct uring_epoll_list tellers;
-	/* It has said so, and nobody has taken them since. */
-	bool told;
-	/* The first descriptor that found no room in the completion queue, or -1. */
+	/* Multishot polls of the ring's own descriptor; the first one is completed when
+	 * the ready list gets an element. */
+	struct uring_epoll_list notifiers;
+	/* The notifier has been completed since the list was last taken. */
+	bool notified;
+	/* The first descriptor for which the completion queue had no room, or -1. */
 	int turned_away;
-	/* The set holds a registration that epoll_ctl() cannot name any more. */
+	/* The set holds a registration that epoll_ctl() cannot address any more. */
 	bool rebuild_due;
 	/* epoll_pwait2() is missing or forbidden. */
 	bool only_milliseconds;
@@ -164,7 +165,8 @@ static inline void uring_epoll_unlink(struct uring_epoll_request *request)
 static inline struct uring_epoll_request **
 uring_epoll_bucket(struct uring_epoll *ep, uint64_t user_data)
 {
-	/* Addresses end in zeros: the product's upper half depends on all bits. */
+	/* The low bits of addresses are zero. The upper half of the product depends on
+	 * all bits. */
 	uint64_t mixed = (user_data * 0x9E3779B97F4A7C15ULL) >> 32;
 
 	return &ep->buckets[mixed & (ep->buckets_count - 1)];
@@ -200,7 +202,7 @@ static inline struct uring_epoll_request *uring_epoll_find(struct uring_epoll *e
 	return request;
 }
 
-/* Keep the chains short. Without memory they get longer, and nothing else happens. */
+/* Keep the chains short. If memory is missing they get longer, with no other effect. */
 static inline void uring_epoll_grow_hash(struct uring_epoll *ep)
 {
 	struct uring_epoll_request **old = ep->buckets, *request, *next;
@@ -225,7 +227,7 @@ static inline void uring_epoll_grow_hash(struct uring_epoll *ep)
 
 /* ---- requests ------------------------------------------------------------------- */
 
-/* An empty request, or NULL without memory. */
+/* A zeroed request, or NULL if memory is missing. */
 static inline struct uring_epoll_request *
 uring_epoll_new_request(struct uring_epoll *ep)
 {
@@ -255,9 +257,9 @@ static inline void uring_epoll_free_request(struct uring_epoll *ep,
 	ep->free_requests = request;
 }
 
-/* Let the request wait in `list`. Nothing here can fail. Only epoll_wait() can tell
- * whether something that is waited for is ready, so an enter may find work as long as
- * anything waits: TASKRUN says so to uring_need_wait(). */
+/* Put the request into `list`. This cannot fail. Only a system call can tell whether an
+ * armed request is ready, so an enter may find work as long as any is armed: the
+ * TASKRUN flag makes uring_need_wait() true. */
 static inline void uring_epoll_wait_in(struct uring_epoll *ep,
 				       struct uring_epoll_list *list,
 				       struct uring_epoll_request *request)
@@ -269,7 +271,7 @@ static inline void uring_epoll_wait_in(struct uring_epoll *ep,
 	ep->sq_flags |= IORING_SQ_TASKRUN;
 }
 
-/* The request waits no more; its memory may be another's after the next entry. */
+/* End the request. The next entry may reuse its memory. */
 static inline void uring_epoll_end_request(struct uring_epoll *ep,
 					   struct uring_epoll_request *request)
 {
@@ -306,8 +308,8 @@ static inline int uring_epoll_grow_descriptors(struct uring_epoll *ep, int fd)
 	return 0;
 }
 
-/* As uring_epoll_descriptor_of(), made if it is missing: 0 or -ENOMEM. The caller has
- * looked that `fd` is no negative number and below RLIMIT_NOFILE's greatest value. */
+/* As uring_epoll_descriptor_of(), but allocate it if it is missing: 0 or -ENOMEM. The
+ * caller has checked that `fd` is an open descriptor or within the table. */
 static inline int uring_epoll_make_descriptor(struct uring_epoll *ep, int fd,
 					      struct uring_epoll_descriptor **out)
 {

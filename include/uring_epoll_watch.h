@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * Watches of the epoll driver: descriptors whose readiness is told, not acted on.
+ * Watches of the epoll driver: descriptors whose readiness is reported to the caller.
  *
  * A watch shares the descriptor's registration with the requests, so that one
- * epoll_wait() finds out what both wait for. What is ready is kept in a list until
- * uring_epoll_take_ready(). A multishot POLL_ADD of the ring's own descriptor
- * completes, with F_MORE, when the list gets its first; so it ends a sleep as any
- * completion does.
+ * epoll_wait() serves both. Events of watches are collected in the ready list until
+ * uring_epoll_take_ready() returns them. A multishot POLL_ADD of the ring's own
+ * descriptor, the notifier, gets a completion (with F_MORE) when the list becomes
+ * non-empty, so it ends a sleep as any completion does.
  *
- * Watches have epoll's levels: an enter that looks drops what was not taken, since
- * epoll reports it again.
+ * Watches are level-triggered: each enter that calls epoll_wait() first drops the
+ * events that were not taken, since epoll reports them again.
  */
 #ifndef URING_EPOLL_WATCH_H
 #define URING_EPOLL_WATCH_H
@@ -21,14 +21,14 @@
 static inline int uring_epoll_open_descriptor(struct uring_epoll *ep, int fd,
 					      struct uring_epoll_descriptor **out)
 {
-	/* A number that is no descriptor must not size the table. */
+	/* Grow the table only for an open descriptor: the number may be any. */
 	if (fd < 0 ||
 	    ((unsigned)fd >= ep->descriptors_count && fcntl(fd, F_GETFD) < 0))
 		return -EBADF;
 	return uring_epoll_make_descriptor(ep, fd, out);
 }
 
-/* ---- what is watched ------------------------------------------------------------- */
+/* ---- adding and removing --------------------------------------------------------- */
 
 static inline int uring_epoll_unwatch(struct io_uring *ring,
 				      struct uring_epoll_descriptor *d)
@@ -40,8 +40,9 @@ static inline int uring_epoll_unwatch(struct io_uring *ring,
 	return uring_epoll_control(ring->ring_fd, EPOLL_CTL_DEL, d->fd, 0, 0);
 }
 
-/* As epoll_ctl() for a set that has the watches alone: 0 or -errno. With EPOLLONESHOT
- * the first report may be the last. An error ends the watch. */
+/* epoll_ctl() as if the set had no registrations but those of watches: 0 or -errno.
+ * With EPOLLONESHOT and no requests, the first event disables the registration. An
+ * error ends the watch. */
 static inline int uring_epoll_watch(struct io_uring *ring, int how, int fd,
 				    uint32_t events)
 {
@@ -52,7 +53,7 @@ static inline int uring_epoll_watch(struct io_uring *ring, int how, int fd,
 		return ret;
 	if (how == EPOLL_CTL_DEL)
 		return uring_epoll_unwatch(ring, d);
-	/* The requests are to hear of more than one event. */
+	/* The requests need every event. */
 	if (d->requests.first)
 		events &= ~EPOLLONESHOT;
 	d->watched = events & ~EPOLLONESHOT;
@@ -60,16 +61,16 @@ static inline int uring_epoll_watch(struct io_uring *ring, int how, int fd,
 	ret = -ENOENT;
 	if (how == EPOLL_CTL_MOD || (d->registered && d->requests.first))
 		ret = uring_epoll_modify(ring, d, fd, uring_epoll_wanted(d) | events);
-	/* The requests, if any, are those of another file, and lost. */
+	/* The requests, if any, were for another file, and are lost. */
 	if (ret < 0 && how == EPOLL_CTL_ADD)
 		ret = uring_epoll_add(ring, d, fd, events);
 	d->watched = ret < 0 ? 0 : events & ~EPOLLONESHOT;
 	return ret;
 }
 
-/* Change what is watched without telling epoll. False if epoll would have to be told,
- * and then nothing has changed. What epoll reports too much is let pass, or taken out,
- * as for requests. */
+/* Change the events of the watch without a system call; false, with nothing changed, if
+ * that needs one. The registration may then report events that nothing wants, which
+ * uring_epoll_unwanted() deals with. */
 static inline bool uring_epoll_watch_again(struct uring_epoll *ep, int fd,
 					   uint32_t events)
 {
@@ -83,9 +84,10 @@ static inline bool uring_epoll_watch_again(struct uring_epoll *ep, int fd,
 	return true;
 }
 
-/* ---- what is ready --------------------------------------------------------------- */
+/* ---- the ready list -------------------------------------------------------------- */
 
-/* Keep what the watch is to be told of this event. Returns what it would have taken. */
+/* Add what the watch wants of this event to the ready list. Returns all that it
+ * wants. */
 static inline uint32_t uring_epoll_serve_watch(struct uring_epoll *ep,
 					       struct uring_epoll_descriptor *d,
 					       uint32_t reported)
@@ -121,7 +123,8 @@ uring_epoll_pop_ready(struct uring_epoll *ep)
 	return d;
 }
 
-/* An enter looks anew: only what epoll will not report again is kept. */
+/* Before another epoll_wait(): drop all events but those that epoll does not report
+ * again (EPOLLONESHOT). */
 static inline void uring_epoll_drop_ready(struct uring_epoll *ep)
 {
 	struct uring_epoll_descriptor *d, *last = ep->ready_last;
@@ -137,9 +140,10 @@ static inline void uring_epoll_drop_ready(struct uring_epoll *ep)
 	}
 }
 
-/* Take what is ready, `room` descriptors at most: data.u64 is the number, `events` what
- * the watch wants of what was reported, and errors and hang-ups. Returns how many.
- * `comes_back`: unless that is 0, the next enter need not tell that there is more. */
+/* Take up to `room` descriptors from the ready list: data.u64 is the number, `events`
+ * what the watch wants of the reported events, and errors and hang-ups. Returns how
+ * many. `comes_back`: after a result above 0 the caller will call again after the next
+ * enter, without a completion of the notifier. */
 static inline int uring_epoll_take_ready(struct uring_epoll *ep,
 					 struct epoll_event *out, int room,
 					 bool comes_back)
@@ -155,34 +159,34 @@ static inline int uring_epoll_take_ready(struct uring_epoll *ep,
 		out[count++].data.u64 = (uint64_t)d->fd;
 		d->ready = 0;
 	}
-	ep->told = comes_back && count;
+	ep->notified = comes_back && count;
 	return count;
 }
 
-/* ---- who is told ----------------------------------------------------------------- */
+/* ---- the notifier ---------------------------------------------------------------- */
 
-/* A multishot POLL_ADD: of the ring's own descriptor, or there is no such thing. */
-static inline int uring_epoll_add_teller(struct io_uring *ring,
+/* A multishot POLL_ADD, which is supported for the ring's own descriptor only. */
+static inline int uring_epoll_add_notifier(struct io_uring *ring,
 					 struct uring_epoll_request *request)
 {
 	if (request->fd != ring->ring_fd)
 		return -EINVAL;
-	ring->epoll->told = false;
-	uring_epoll_wait_in(ring->epoll, &ring->epoll->tellers, request);
+	ring->epoll->notified = false;
+	uring_epoll_wait_in(ring->epoll, &ring->epoll->notifiers, request);
 	return 0;
 }
 
-/* Complete the poll of the set, once, if a watch has something to be told. In a full
- * queue a later enter does it. */
-static inline void uring_epoll_tell(struct io_uring *ring)
+/* Complete the notifier if the ready list is not empty, once until the list is taken.
+ * If the queue is full, a later enter does that. */
+static inline void uring_epoll_notify(struct io_uring *ring)
 {
 	struct uring_epoll *ep = ring->epoll;
 
-	if (!ep->ready_first || ep->told || !ep->tellers.first ||
+	if (!ep->ready_first || ep->notified || !ep->notifiers.first ||
 	    !uring_epoll_has_room(ring))
 		return;
-	ep->told = true;
-	uring_epoll_post(ring, ep->tellers.first->user_data, EPOLLIN,
+	ep->notified = true;
+	uring_epoll_post(ring, ep->notifiers.first->user_data, EPOLLIN,
 			 IORING_CQE_F_MORE);
 }
 

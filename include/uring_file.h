@@ -2,8 +2,8 @@
  *
  * Fills submission queue entries of operations on files and paths.
  *
- * The rules are those of uring_prep.h. Beside each stands the kernel that brought it;
- * whether it is there is asked of the kernel at run time.
+ * The rules are those of uring_prep.h. The comment above each function names the first
+ * kernel with the operation; the loop probes the running kernel for it.
  */
 #ifndef URING_FILE_H
 #define URING_FILE_H
@@ -14,9 +14,10 @@
 
 #include "uring_prep.h"
 
-/* Read what is in the page cache, now: a count, or -errno, EAGAIN where the disk would
- * have to be waited for. Beside the ring since a read that need not wait gains nothing
- * from it. Where the C library has no preadv2 (before glibc 2.26) all reads wait. */
+/* Read from the page cache without waiting: a count or -errno; -EAGAIN if the data has
+ * to come from the disk. Cached data is read by a direct system call, since the ring
+ * gains nothing there. Without preadv2 in the C library (before glibc 2.26) all reads
+ * go through the ring. */
 static inline ssize_t uring_read_now(int fd, void *buf, size_t size, off_t offset)
 {
 #ifdef RWF_NOWAIT

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Entries that wait in memory of our own because the submission queue is full.
+ * Entries that wait outside a full submission queue.
  *
- * A SINGLE_ISSUER ring takes submissions from its thread only. While that thread does
- * not run the loop, another may prepare entries, and when the queue is full it can
- * neither submit nor wait. Its entries are parked here, in their order, until the
- * ring's thread comes back.
+ * A SINGLE_ISSUER ring accepts submissions from one thread only. While that thread does
+ * not run the loop, another thread may prepare entries; if the queue is full, that
+ * thread can neither submit nor wait. Its entries are parked here, in order, until the
+ * ring's thread enters again.
  */
 #ifndef URING_PARKED_H
 #define URING_PARKED_H
@@ -21,7 +21,8 @@ struct uring_parked {
 	unsigned room;
 };
 
-/* A place behind those that wait, good until the next call; NULL without memory. */
+/* A new entry behind the parked ones, valid until the next call; NULL if memory is
+ * missing. */
 static inline struct io_uring_sqe *uring_park(struct uring_parked *parked)
 {
 	if (parked->count == parked->room) {
@@ -36,8 +37,9 @@ static inline struct io_uring_sqe *uring_park(struct uring_parked *parked)
 	return &parked->sqes[parked->count++];
 }
 
-/* Move as many into the queue as there is room for. Returns how many still wait: they
- * go before anything newer, since a cancel must stay behind what it cancels. */
+/* Move as many parked entries into the queue as it has room for. Returns the number
+ * still parked: these go before any newer entry, since a cancel must stay behind the
+ * request it cancels. */
 static inline unsigned uring_unpark(struct uring_parked *parked, struct io_uring *ring)
 {
 	struct io_uring_sqe *sqe;

@@ -3,8 +3,8 @@
  * Fills submission queue entries: one io_uring_prep_* for each operation in use.
  *
  * Names, arguments and results are liburing's; tests/ring/test_abi.py compares the
- * bytes. All of them set user_data to 0: it is written afterwards, by whoever owns the
- * operation.
+ * bytes. All functions set user_data to 0; the owner of the operation writes it
+ * afterwards.
  */
 #ifndef URING_PREP_H
 #define URING_PREP_H
@@ -16,7 +16,7 @@
 static inline void io_uring_prep_rw(int op, struct io_uring_sqe *sqe, int fd,
 				    const void *addr, unsigned len, uint64_t offset)
 {
-	/* Entries are reused: whatever the last operation left must not speak. */
+	/* Slots are reused: clear the fields of the last operation. */
 	memset(sqe, 0, sizeof(*sqe));
 	sqe->opcode = (uint8_t)op;
 	sqe->fd = fd;
@@ -35,8 +35,8 @@ static inline void io_uring_prep_nop(struct io_uring_sqe *sqe)
 	io_uring_prep_rw(IORING_OP_NOP, sqe, -1, NULL, 0, 0);
 }
 
-/* As the kernel reads it: 32 bits, whose halves change places on a big-endian machine
- * since the field once had 16. */
+/* The kernel's representation: 32 bits, whose halves are swapped on a big-endian
+ * machine, since the field once had 16 bits. */
 static inline uint32_t uring_poll_mask(unsigned poll_mask)
 {
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
@@ -59,8 +59,9 @@ static inline void io_uring_prep_poll_multishot(struct io_uring_sqe *sqe, int fd
 	sqe->len = IORING_POLL_ADD_MULTI;
 }
 
-/* End the request whose user_data is given. Never by descriptor: a number may have
- * been closed and reused, and the kernel would search every request in flight. */
+/* Cancel the request with this user_data. Requests are never cancelled by descriptor:
+ * the number may have been closed and reused, and the kernel would search all requests
+ * in flight. */
 static inline void io_uring_prep_cancel64(struct io_uring_sqe *sqe,
 					  uint64_t user_data, int flags)
 {
@@ -91,7 +92,7 @@ static inline void io_uring_prep_recv_multishot(struct io_uring_sqe *sqe, int so
 
 struct msghdr;
 
-/* Of `msg` a multishot receive uses the space for name and control data only. */
+/* A multishot receive uses only msg_namelen and msg_controllen of `msg`. */
 static inline void io_uring_prep_recvmsg_multishot(struct io_uring_sqe *sqe, int fd,
 						   struct msghdr *msg, unsigned flags)
 {

@@ -8,10 +8,10 @@
  *   completion queue   the driver writes the tail, we write the head
  *
  * The driver is the kernel (io_uring; the queues are memory shared with it) or our own
- * code (uring_epoll.h; plain memory). Everything in this file is the same for both. An
- * index is published with a store-release after the entries that it covers, and read
- * with a load-acquire before them; nothing else needs ordering, since the ring is used
- * by one thread (IORING_SETUP_SINGLE_ISSUER) and never with SQPOLL.
+ * code (uring_epoll.h; plain memory). This file is the same for both. An index is
+ * published with a store-release after the entries that it covers, and read with a
+ * load-acquire before them. Nothing else needs ordering, since one thread uses the ring
+ * and SQPOLL is never set.
  */
 #ifndef URING_QUEUES_H
 #define URING_QUEUES_H
@@ -30,7 +30,7 @@ struct io_uring_sq {
 	unsigned ring_mask;
 	unsigned ring_entries;
 	struct io_uring_sqe *sqes;
-	/* Entries handed out, not yet published: [*ktail, sqe_tail). */
+	/* The entries in [*ktail, sqe_tail) are handed out and not yet published. */
 	unsigned sqe_tail;
 };
 
@@ -53,16 +53,16 @@ struct io_uring {
 	int ring_fd;
 	int enter_ring_fd;
 	bool registered_ring;
-	/* The state of the epoll driver; NULL: the kernel serves the ring. */
+	/* The state of the epoll driver; NULL if the kernel serves the ring. */
 	struct uring_epoll *epoll;
 };
 
 /* ---- submission ----------------------------------------------------------------- */
 
-/* Entries handed out by io_uring_get_sqe() that the kernel has not consumed. */
+/* Entries handed out by io_uring_get_sqe() that the driver has not consumed. */
 static inline unsigned io_uring_sq_ready(const struct io_uring *ring)
 {
-	/* Acquire: a slot is written again only after the kernel has read it. */
+	/* Acquire: a slot is reused only after the driver has read it. */
 	return ring->sq.sqe_tail - __atomic_load_n(ring->sq.khead, __ATOMIC_ACQUIRE);
 }
 
@@ -76,10 +76,10 @@ static inline struct io_uring_sqe *io_uring_get_sqe(struct io_uring *ring)
 	return &sq->sqes[sq->sqe_tail++ & sq->ring_mask];
 }
 
-/* Publish what was handed out; returns how many entries wait for an enter. */
+/* Publish the entries handed out; returns how many wait for an enter. */
 static inline unsigned io_uring_flush_sq(struct io_uring *ring)
 {
-	/* Release: the kernel must see the entries before the tail that covers them. */
+	/* Release: the driver must see the entries before the tail that covers them. */
 	__atomic_store_n(ring->sq.ktail, ring->sq.sqe_tail, __ATOMIC_RELEASE);
 	return io_uring_sq_ready(ring);
 }
@@ -98,8 +98,8 @@ static inline bool io_uring_cq_has_overflow(const struct io_uring *ring)
 	       IORING_SQ_CQ_OVERFLOW;
 }
 
-/* Pop one completion. The slot is freed before the caller acts on the copy, so that
- * what the caller then prepares cannot meet a queue that looks fuller than it is. */
+/* Pop one completion. The slot is freed before the caller acts on the copy, so that the
+ * completions of entries that the caller prepares find the slot free. */
 static inline bool uring_pop(struct io_uring *ring, struct io_uring_cqe *out)
 {
 	unsigned head = *ring->cq.khead;
@@ -108,19 +108,19 @@ static inline bool uring_pop(struct io_uring *ring, struct io_uring_cqe *out)
 	if (head == __atomic_load_n(ring->cq.ktail, __ATOMIC_ACQUIRE))
 		return false;
 	*out = ring->cq.cqes[head & ring->cq.ring_mask];
-	/* Release: the kernel may overwrite the slot once it sees the new head. */
+	/* Release: the driver may overwrite the slot once it sees the new head. */
 	__atomic_store_n(ring->cq.khead, head + 1, __ATOMIC_RELEASE);
 	return true;
 }
 
-/* Copy the completion `place` slots behind the next one, and leave it in the queue. */
+/* Copy the completion `place` slots behind the next one without popping it. */
 static inline void uring_peek(const struct io_uring *ring, unsigned place,
 			      struct io_uring_cqe *out)
 {
 	*out = ring->cq.cqes[(*ring->cq.khead + place) & ring->cq.ring_mask];
 }
 
-/* The last completion of this request, if it waits to be popped; else NULL. */
+/* The last completion of this request if it is in the queue, else NULL. */
 static inline const struct io_uring_cqe *uring_last_cqe(const struct io_uring *ring,
 							uint64_t user_data)
 {
@@ -137,11 +137,12 @@ static inline const struct io_uring_cqe *uring_last_cqe(const struct io_uring *r
 	return NULL;
 }
 
-/* Would an enter find work? Completions to reap, deferred work that only an enter
- * runs (TASKRUN), completions parked outside a full queue (OVERFLOW), or entries not
- * yet submitted. Costs two loads; QEMU's fdmon_io_uring_need_wait() is the model.
- * A look at the queue alone would miss all that DEFER_TASKRUN and COOP_TASKRUN hold
- * back. */
+/* Would an enter find work? True for completions to reap, deferred work that only an
+ * enter runs (TASKRUN), completions outside a full queue (CQ_OVERFLOW), and entries not
+ * yet submitted. It costs a few loads and no system call; the model is QEMU's
+ * fdmon_io_uring_need_wait(). The completion queue alone would miss the completions
+ * that DEFER_TASKRUN and COOP_TASKRUN hold back. On epoll, TASKRUN is set as long as
+ * any request is armed. */
 static inline bool uring_need_wait(const struct io_uring *ring)
 {
 	const unsigned held = IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW;

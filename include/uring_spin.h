@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The busy poll: looks at a ring without sleeping until there is a reason to stop.
+ * Busy polling: looks at a ring without sleeping until a condition ends the spin.
  */
 #ifndef URING_SPIN_H
 #define URING_SPIN_H
@@ -9,10 +9,10 @@
 
 #include "uring.h"
 
-/* So many looks share one reading of the clock, which costs as much as all of them. */
+/* Looks per reading of the clock: one reading costs about as much as these looks. */
 #define URING_LOOKS_PER_CLOCK 8
 
-/* Leaves the core to its other hardware thread for some cycles. */
+/* Give the core to its other hardware thread for some cycles. */
 static inline void uring_relax(void)
 {
 #if defined(__x86_64__) || defined(__i386__)
@@ -22,8 +22,9 @@ static inline void uring_relax(void)
 #endif
 }
 
-/* Would an enter find work? On an epoll ring only a system call can tell what is ready;
- * poll(2) leaves everything in the set as it is, edge-triggered events too. */
+/* Would an enter find work? On an epoll ring only a system call can tell whether a
+ * descriptor is ready; poll(2) consumes no event of the set, not even an edge-triggered
+ * one. */
 static inline bool uring_spin_look(const struct io_uring *ring)
 {
 	struct pollfd set = { .fd = ring->ring_fd, .events = POLLIN, .revents = 0 };
@@ -34,9 +35,9 @@ static inline bool uring_spin_look(const struct io_uring *ring)
 	       io_uring_sq_ready(ring) || poll(&set, 1, 0) != 0;
 }
 
-/* Look until an enter would find work or another thread changes `word` from `value`
- * (both: true), or the monotonic clock reaches `until_ns` (false). On io_uring it makes
- * no system call. */
+/* Spin until an enter would find work or another thread changes `word` from `value`
+ * (true in both cases), or the monotonic clock reaches `until_ns` (false). On io_uring
+ * a spin makes no system call; on epoll each look is one poll(2). */
 static inline bool uring_spin(const struct io_uring *ring, const volatile int *word,
 			      int value, int64_t until_ns)
 {
@@ -44,7 +45,7 @@ static inline bool uring_spin(const struct io_uring *ring, const volatile int *w
 		for (int i = 0; i < URING_LOOKS_PER_CLOCK; i++) {
 			if (uring_spin_look(ring))
 				return true;
-			/* Relaxed: who changes it hands nothing else over. */
+			/* Relaxed: a change of `word` publishes no other data. */
 			if (__atomic_load_n(word, __ATOMIC_RELAXED) != value)
 				return true;
 			uring_relax();

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What statx() fills: the kernel's struct statx under a name of our own.
+ * The kernel's struct statx, under a name of our own.
  *
- * The C library's has the same layout but is missing where wheels are built. Field
- * names are the kernel's.
+ * The C library's struct has the same layout but is missing on the systems that build
+ * wheels. The field names are the kernel's.
  */
 #ifndef URING_STATX_H
 #define URING_STATX_H

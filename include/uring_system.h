@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What all drivers need of the C library: results as -errno, the monotonic clock.
+ * Helpers of all drivers: results as -errno, the monotonic clock.
  */
 #ifndef URING_SYSTEM_H
 #define URING_SYSTEM_H

@@ -142,6 +142,22 @@ def test_nothing_is_included_as_text():
     assert [shown(p) for p in paths if TEXTUAL_INCLUDE.search(code(p))] == []
 
 
+def test_no_compiled_except_clause_returns():
+    """Cython crashes there if there was no memory for the exception's traceback."""
+    found = []
+    for path in MODULES:
+        clauses = []
+        for number, line in enumerate(code(path).splitlines(), 1):
+            indent = len(line) - len(line.lstrip())
+            while line.strip() and clauses and indent <= clauses[-1]:
+                clauses.pop()
+            if path.suffix == ".pyx" and clauses and re.match(r" *return\b", line):
+                found.append(f"{shown(path)}:{number}: {line.strip()}")
+            if re.match(r" *except\b", line):
+                clauses.append(indent)
+    assert found == []
+
+
 def test_only_compat_asks_for_the_version_of_python():
     assert hits(VERSION_TEST, [p for p in MODULES if p.stem != "_compat"]) == []
 

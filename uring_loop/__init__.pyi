@@ -22,7 +22,7 @@ from uring_loop.files.path import Path as Path
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
-_Backend = Literal["auto", "io_uring", "selector"]
+_Backend = Literal["auto", "io_uring", "epoll"]
 _TaskRun = Literal["defer", "coop"]
 
 class _Options(TypedDict, total=False):
@@ -33,6 +33,7 @@ class _Options(TypedDict, total=False):
     poll_grow: int
     poll_shrink: int
     single_issuer: bool
+    gather_writes: bool | None
 
 __version__: str
 
@@ -48,9 +49,10 @@ class Loop(asyncio.SelectorEventLoop):
         poll_grow: int = 0,
         poll_shrink: int = 0,
         single_issuer: bool = True,
+        gather_writes: bool | None = None,
     ) -> None: ...
     @property
-    def backend(self) -> Literal["io_uring", "selector"]: ...
+    def backend(self) -> Literal["io_uring", "epoll"]: ...
     @property
     def ring_flags(self) -> tuple[str, ...]: ...
     @property

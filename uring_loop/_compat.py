@@ -1,11 +1,11 @@
-"""The only place where the version of Python decides what is done."""
+"""Differences between Python versions; no other module depends on the version."""
 
 import asyncio
 import sys
 import threading
 from asyncio import events, format_helpers, selector_events
 
-# From 3.13 on a server knows its connections: they are in a WeakSet of its.
+# From 3.13 on a server keeps its connections in a WeakSet.
 SERVERS_KNOW_CLIENTS = sys.version_info >= (3, 13)
 if SERVERS_KNOW_CLIENTS:
     def attach_to_server(server, transport):
@@ -38,7 +38,7 @@ else:
                                    finalizer=loop._asyncgen_finalizer_hook)
             events._set_running_loop(loop)
         except BaseException:
-            # A loop that is marked as running could not be closed.
+            # A loop that is still marked as running could not be closed.
             run_forever_cleanup(loop)
             raise
 
@@ -51,32 +51,33 @@ else:
 
 if sys.version_info >= (3, 12):
     def refuse_second_transport(loop, sock):
-        """RuntimeError if another transport uses this socket, as asyncio says."""
+        """Raise asyncio's RuntimeError if another transport uses this socket."""
         loop._ensure_fd_no_transport(sock)
 else:
     def refuse_second_transport(loop, sock):
-        """asyncio of this version lets it pass."""
+        """asyncio of this version does not check."""
 
-# Is writelines() just write() of all lines joined? From 3.12 on it has messages of its
-# own, and takes each line by memoryview().
+# Is writelines() the same as write() of the joined lines? From 3.12 on it has error
+# messages of its own, and takes a memoryview() of each line.
 WRITELINES_JOINS = sys.version_info < (3, 12)
 
-# What each datagram that waits counts beside its bytes, so that empty ones, which 3.13
-# began to send, count as well.
+# Waiting datagrams count this number of bytes more than their payload, so that empty
+# ones, which are sent from 3.13 on, count as well.
 SENDS_EMPTY_DATAGRAMS = sys.version_info >= (3, 13)
 DATAGRAM_HEADER_BYTES = 8 if SENDS_EMPTY_DATAGRAMS else 0
 
 def parameters(function):
-    """Their names. inspect.signature() takes longer than all the rest of this file."""
+    """The names of a function's parameters. inspect.signature() would take longer than
+    the rest of this module."""
     code = function.__code__
     return code.co_varnames[:code.co_argcount + code.co_kwonlyargcount]
 
 
 def writable_types():
-    """What write() asks for, in this Python's words: a patch release changed them."""
+    """The types that write() accepts, in the words of this patch release of Python."""
     write = selector_events._SelectorSocketTransport.write
-    said = "".join(text for text in write.__code__.co_consts if isinstance(text, str))
-    if "memoryview" in said:
+    texts = "".join(text for text in write.__code__.co_consts if isinstance(text, str))
+    if "memoryview" in texts:
         return "a bytes, bytearray, or memoryview object"
     return "a bytes-like object"
 
@@ -84,16 +85,17 @@ def writable_types():
 # From 3.14 on, the handles of call_soon_threadsafe can be cancelled by any thread.
 ThreadSafeHandle = getattr(events, "_ThreadSafeHandle", None)
 
-# Where a file stands after sendfile() of nothing: at the offset asked for, or still
-# where it stood before some patch release of 3.13.
+# Does sendfile() of no bytes set the file's position to the given offset? Yes since a
+# patch release of 3.13; earlier versions leave the position.
 SENDFILE_ALWAYS_SEEKS = "total_sent" not in parameters(
     asyncio.SelectorEventLoop._sock_sendfile_update_filepos)
 
-# Does os.link() follow a symbolic link if it is given no descriptor, too? Before 3.14
-# it was link(2) then, which never follows, whatever `follow_symlinks` said.
+# Does os.link() without descriptors follow a symbolic link? Before 3.14 it called
+# link(2) then, which never follows one, whatever `follow_symlinks` was.
 LINK_FOLLOWS_NAMES = sys.version_info >= (3, 14)
 
-# Hides a callback's arguments but in debug mode: came in a patch release of 3.12.
+# Since a patch release of 3.12 the arguments of a callback are shown in debug mode
+# only.
 if "debug" in parameters(format_helpers._format_callback_source):
     def format_callback(loop, callback, args):
         return format_helpers._format_callback_source(
@@ -109,14 +111,14 @@ else:
     def has_other_child_watcher():
         """Has a program set a child watcher that is not one of asyncio's defaults?
 
-        `_watcher`, since get_child_watcher() would make one, and warns.
+        This reads `_watcher`: get_child_watcher() would make one and warn.
         """
         watcher = getattr(asyncio.get_event_loop_policy(), "_watcher", None)
         return type(watcher) not in (
             type(None), asyncio.ThreadedChildWatcher, asyncio.PidfdChildWatcher)
 
-# asyncio deprecates policies from 3.14 on and has none from 3.16 on. Its own classes
-# and functions warn from 3.14 on; what they are made of does not.
+# asyncio deprecates policies from 3.14 on and has none from 3.16 on. The public names
+# warn from 3.14 on; the private ones behind them do not.
 HAS_POLICIES = sys.version_info < (3, 16)
 if not HAS_POLICIES:
     DefaultPolicy = object
@@ -140,6 +142,6 @@ else:
         with asyncio.Runner(debug=debug, loop_factory=loop_factory) as runner:
             return runner.run(main)
 
-# The current task of a loop, put aside while its thread runs something else.
+# These suspend the current task of a loop while its thread runs another loop.
 leave_task = asyncio.tasks._leave_task
 enter_task = asyncio.tasks._enter_task

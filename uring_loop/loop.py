@@ -1,18 +1,18 @@
-"""class Loop: the compiled core in front, asyncio's own Unix loop behind it.
+"""class Loop: the compiled core and asyncio's own Unix loop, combined by inheritance.
 
-Everything is imported with this module: an import fails after chroot(), without a free
-descriptor, and while the package is being upgraded.
+This module imports all others. An import on first use would fail after chroot(),
+without a free descriptor, and while the package is being upgraded.
 """
 
 import asyncio
 import os
 import signal
 import threading
-from asyncio import constants
+from asyncio import constants, events
 
 from uring_loop import _compat
 from uring_loop.driver import backend as backends
-from uring_loop.driver.options import check_options
+from uring_loop.driver.options import check_options, requested_gathering
 from uring_loop.guest.guest import Guest
 from uring_loop.net import connect, resolver, sock_calls
 from uring_loop.net.datagram import DatagramTransport
@@ -30,28 +30,33 @@ from uring_loop.scheduler.ring_selector import RingSelector
 
 
 class Loop(LoopCore, asyncio.SelectorEventLoop):
-    """asyncio's Unix loop with its I/O moved onto io_uring, or onto epoll.
+    """asyncio's Unix loop with its I/O on io_uring, or on epoll.
 
-    backend     "io_uring", "epoll", or "auto": io_uring if it can be had, else epoll.
+    backend     "io_uring", "epoll", or "auto": io_uring if it is available, else epoll.
                 Default: the environment variable URING_LOOP_BACKEND, else "auto"
     taskrun     "defer" (DEFER_TASKRUN, Linux 6.1) or "coop" (COOP_TASKRUN, the flags
                 of QEMU's series, Linux 5.19)
     sq_entries  size of the submission queue, a power of two from 8 to 32768; the
                 completion queue has four times as many
     single_issuer  False leaves out SINGLE_ISSUER (Linux 6.0), by which the kernel lets
-                only one thread use the ring. taskrun has to be "coop" then, since
-                DEFER_TASKRUN needs it. Nothing else changes: for comparisons
+                only one thread use the ring. It needs taskrun="coop", since
+                DEFER_TASKRUN needs SINGLE_ISSUER. Nothing else changes: for comparisons
     poll_max_ns, poll_grow, poll_shrink
                 adaptive polling, off by default: see `set_poll`
+    gather_writes  False sends within each `transport.write()`. True lets it wait for
+                the end of the loop's iteration where other callbacks are ready.
+                Default: the environment variable URING_LOOP_GATHER_WRITES, else True
 
-    Raises ValueError for an unknown option value, and OSError with cause and cure if
-    backend="io_uring" and there is no ring to be had.
+    Raises ValueError for an invalid option, and OSError with cause and cure if
+    backend="io_uring" and the kernel refuses a ring.
     """
 
     def __init__(self, *, backend=None, taskrun="defer", sq_entries=256,
-                 single_issuer=True, poll_max_ns=0, poll_grow=0, poll_shrink=0):
+                 single_issuer=True, poll_max_ns=0, poll_grow=0, poll_shrink=0,
+                 gather_writes=None):
         backend = backends.requested_backend(backend)
         options = check_options(taskrun, sq_entries, single_issuer)
+        self.held.wanted = requested_gathering(gather_writes)
         self.set_poll(max_ns=poll_max_ns, grow=poll_grow, shrink=poll_shrink)
         self.backend_reason = "available" if backend == "auto" else "asked for"
         self._listeners = {}
@@ -60,7 +65,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         selector = None
         try:
             self._make_ring(backend, options)
-            # Which has a descriptor to be closed if the next line fails.
+            # The watch set has a descriptor: close it if the next line fails.
             selector = watches.WatchSet(self)
             selector = RingSelector(selector)
             super().__init__(selector)
@@ -69,8 +74,9 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
             raise
 
     def _undo_making(self, selector):
-        """Such as when there was no descriptor for the socket pair: nobody can close
-        what has not been made, and the collector would come late."""
+        """Close the parts of a loop whose constructor has failed, for instance without
+        a descriptor for the socket pair. The caller has no loop that could be
+        closed."""
         self._closed = True
         for part in (selector, vars(self).get("_ssock"), vars(self).get("_csock")):
             if part is not None:
@@ -89,7 +95,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
                 self.backend_reason = backends.fall_back(exc)
         self.open_ring({"driver": "epoll", "sq_entries": options["sq_entries"]})
 
-    # ---- what runs this loop
+    # ---- backend
 
     @property
     def backend(self):
@@ -103,7 +109,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
 
     @property
     def ring_refused(self):
-        """The flags that it did not grant: name -> reason."""
+        """The flags that the kernel did not grant: name -> reason."""
         return dict(self.ring.refused)
 
     def __repr__(self):
@@ -127,11 +133,12 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
             _compat.run_forever_cleanup(self)
 
     def _install_wakeup_fd(self):
-        """Let a signal end the loop's sleep, even if it comes just before.
+        """Let a signal end the loop's sleep, even if it arrives just before.
 
-        Python's handlers run between bytecodes. A signal that arrives after the last
-        bytecode and before the system call would wait for the next event without
-        this. Only the main thread can, and nobody else's choice is overruled.
+        Python's handlers run between bytecodes. Without the wake-up descriptor, a
+        signal that arrives after the last bytecode and before the system call would be
+        handled only after the next event. Only the main thread can set the descriptor;
+        one that other code has set stays.
         """
         if threading.current_thread() is not threading.main_thread():
             return False
@@ -142,35 +149,49 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         return True
 
     def _restore_wakeup_fd(self):
-        """Undo it, unless our own handlers or somebody else need the descriptor."""
+        """Unset the descriptor, unless signal handlers of the loop need it or other
+        code has set its own."""
         current = signal.set_wakeup_fd(-1)
         if self._signal_handlers or current != self._csock.fileno():
             signal.set_wakeup_fd(current)
 
     def guest(self, **options):
-        """A Guest: lets a foreign main loop run this one. Options are Guest's."""
+        """A Guest, through which a foreign main loop runs this one; options of
+        Guest."""
         return Guest(self, **options)
 
     def close(self):
-        """Close the loop; what is in flight is cancelled and waited for."""
+        """Close the loop: cancel all operations in flight and wait for their ends."""
         if self.is_closed() or self.is_running():
-            # The stdlib's own answer to both.
+            # The stdlib handles both cases.
             super().close()
             return
         super().close()
-        # Processes that outlive the loop.
+        # The processes behind these may outlive the loop.
         while self._pidfds:
             os.close(self._pidfds.pop())
         self.close_ring()
-        # Their sockets end here if nobody else has them, and free their ports.
+        # Releases the last references to listening sockets, which frees their ports.
         self._listeners.clear()
 
-    # ---- without a thread where nobody need be asked
+    # ---- held writes are sent before other code can look for them
+
+    def run_in_executor(self, executor, func, *args):
+        self.held.flush()
+        return super().run_in_executor(executor, func, *args)
+
+    async def _make_subprocess_transport(self, *args, **kwargs):
+        self.held.flush()
+        if subprocesses.can_use_pidfds():
+            return await subprocesses.start(self, *args, **kwargs)
+        return await super()._make_subprocess_transport(*args, **kwargs)
+
+    # ---- resolver: numeric hosts without a thread
 
     getaddrinfo = resolver.getaddrinfo
     getnameinfo = resolver.getnameinfo
 
-    # ---- a user's own sockets, on the ring
+    # ---- calls on a user's own sockets, by readiness
 
     sock_recv = sock_calls.sock_recv
     sock_recv_into = sock_calls.sock_recv_into
@@ -186,20 +207,20 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
     # ---- transports over a user's own sockets
 
     async def create_unix_connection(self, protocol_factory, path=None, **options):
-        """asyncio's, but the transport knows that `sock` belongs to the user."""
+        """asyncio's method; the transport knows that `sock` belongs to the user."""
         with UserSocket(self, options.get("sock")):
             return await super().create_unix_connection(
                 protocol_factory, path, **options)
 
     async def connect_accepted_socket(self, protocol_factory, sock, **options):
-        """asyncio's, but the transport knows that `sock` belongs to the user."""
+        """asyncio's method; the transport knows that `sock` belongs to the user."""
         with UserSocket(self, sock):
             return await super().connect_accepted_socket(
                 protocol_factory, sock, **options)
 
     async def create_datagram_endpoint(self, protocol_factory, *args, sock=None,
                                        **options):
-        """asyncio's, but the transport knows that `sock` belongs to the user."""
+        """asyncio's method; the transport knows that `sock` belongs to the user."""
         with UserSocket(self, sock):
             return await super().create_datagram_endpoint(
                 protocol_factory, *args, sock=sock, **options)
@@ -211,7 +232,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
     _add_writer = watches._add_writer
     _remove_writer = watches._remove_writer
 
-    # ---- hooks of the stdlib, on the ring
+    # ---- hooks of the stdlib
 
     def _make_socket_transport(self, sock, protocol, waiter=None, *, extra=None,
                                server=None):
@@ -237,7 +258,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
             server_hostname=None, extra=None, server=None,
             ssl_handshake_timeout=constants.SSL_HANDSHAKE_TIMEOUT,
             ssl_shutdown_timeout=constants.SSL_SHUTDOWN_TIMEOUT):
-        """The stdlib's, but for what stands above and below."""
+        """The stdlib's method, with our SSLProtocol on our stream transport."""
         ssl_protocol = SSLProtocol(
             self, protocol, sslcontext, waiter, server_side, server_hostname,
             ssl_handshake_timeout=ssl_handshake_timeout,
@@ -250,11 +271,6 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
 
     def _make_write_pipe_transport(self, pipe, protocol, waiter=None, extra=None):
         return WritePipeTransport(self, pipe, protocol, waiter, extra)
-
-    async def _make_subprocess_transport(self, *args, **kwargs):
-        if subprocesses.are_ours_to_watch():
-            return await subprocesses.start(self, *args, **kwargs)
-        return await super()._make_subprocess_transport(*args, **kwargs)
 
     def _start_serving(self, protocol_factory, sock, sslcontext=None, server=None,
                        backlog=100,
@@ -273,3 +289,14 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         if listener is not None:
             listener.stop()
         super()._stop_serving(sock)
+
+
+def flush_before_fork():
+    """What is written before a fork is sent before the child exists, by the parent.
+    Then the child has nothing to send, and sends at once what it writes itself."""
+    loop = events._get_running_loop()
+    if isinstance(loop, Loop):
+        loop.held.finish()
+
+
+os.register_at_fork(before=flush_before_fork)

@@ -1,20 +1,23 @@
-"""Loads the compiled modules, which share one file: opening one is cheaper than many.
+"""Loads the compiled modules from the one shared object that holds them all.
 
-Python finds a compiled module in a file of its own name only. So all are loaded here,
-each before the modules that cimport it, and from then on every import finds them in
+Opening one shared object is cheaper than opening many, but Python's import system finds
+a compiled module only in a file of the module's own name. So this module loads all of
+them, each before the modules that cimport it; every later import finds them in
 sys.modules.
 """
 
+import gc
 import importlib
 import importlib.machinery
 import os
 import sys
 
-# In this order: tests/contract/test_native.py compares it with the sources.
+# In the order of loading; tests/contract/test_native.py compares it with the sources.
 MODULES = (
     "driver.ring", "driver.buffer_pool", "driver.handover", "scheduler.busy_poll",
     "scheduler.clock", "scheduler.wakeup", "scheduler.handles", "scheduler.timer_heap",
-    "scheduler.loop_core", "scheduler.watches",
+    "scheduler.held_writes", "scheduler.loop_core", "scheduler.watch",
+    "scheduler.watches",
     "net.address", "net.gather", "net.transport", "net.backlog", "net.tls",
     "net.stream_writer", "net.stream", "net.datagram", "net.listener",
     "net.sock_calls", "net.connect",
@@ -23,7 +26,7 @@ MODULES = (
 
 
 def shared_object():
-    """The path of the file, as the import system would choose it."""
+    """The path of the shared object, chosen by suffix as the import system does."""
     stem = os.path.join(os.path.dirname(__file__), "_native")
     for suffix in importlib.machinery.EXTENSION_SUFFIXES:
         if os.path.exists(stem + suffix):
@@ -34,7 +37,8 @@ def shared_object():
 
 
 def load(name, path):
-    """Import one module from the file; an error leaves nothing behind."""
+    """Import one module from the shared object; after an error sys.modules is as
+    before."""
     loader = importlib.machinery.ExtensionFileLoader(name, path)
     spec = importlib.machinery.ModuleSpec(name, loader, origin=path)
     spec.has_location = True
@@ -48,11 +52,21 @@ def load(name, path):
 
 
 def load_all():
-    path = shared_object()
+    # Loading makes thousands of objects that stay: collections would find nothing.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        load_modules(shared_object())
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def load_modules(path):
     names = [f"{__package__}.{name}" for name in MODULES]
     for name in names:
         load(name, path)
-    # Packages only now: importing one may import modules that need a compiled one.
+    # Packages last: importing one may import modules that need a compiled one.
     for name in names:
         package, _, basename = name.rpartition(".")
         setattr(importlib.import_module(package), basename, sys.modules[name])

@@ -1,11 +1,11 @@
-"""EventLoopPolicy: every thread's new loop is a Loop of its own."""
+"""EventLoopPolicy and install(): asyncio's policy with our Loop."""
 
 from uring_loop import _compat
 from uring_loop.loop import Loop
 
 
 class EventLoopPolicy(_compat.DefaultPolicy):
-    """asyncio's policy, whose loops are uring_loop's: one ring for each thread.
+    """asyncio's policy, which makes a Loop for each thread.
 
     Python 3.11 to 3.15; asyncio deprecates policies from 3.14 on. There and on newer
     versions pass `loop_factory=uring_loop.new_event_loop` instead.
@@ -15,9 +15,9 @@ class EventLoopPolicy(_compat.DefaultPolicy):
 
 
 def install():
-    """Make uring_loop the policy of asyncio: every new loop is one of ours.
+    """Set asyncio's policy to EventLoopPolicy: every new loop is a Loop.
 
-    Raises RuntimeError where asyncio has no policies any more (3.16).
+    Raises RuntimeError on Python 3.16 and later, where asyncio has no policies.
     """
     if not _compat.HAS_POLICIES:
         raise RuntimeError(

@@ -1,11 +1,11 @@
-"""Ways to get and to run a loop without touching asyncio's policy."""
+"""new_event_loop() and run(): make and run a loop without asyncio's policy."""
 
 from uring_loop import _compat
 from uring_loop.loop import Loop
 
 
 def new_event_loop(**options):
-    """A new Loop; `options` are those of `Loop`. Fits every `loop_factory=`."""
+    """A new Loop; `options` are those of `Loop`. For `loop_factory=`."""
     return Loop(**options)
 
 

@@ -1,8 +1,8 @@
 """Runs every asyncio test of this folder on uring_loop and on stock asyncio.
 
-The hook needs pytest-asyncio 1.4 or later. It names the loops that tests run on. Leave
-one of the two out to run on the other alone; put the file into the root of your tests
-to have it for all of them.
+The hook needs pytest-asyncio 1.4 or later. It names the loops that tests run on. Remove
+one of the two to run on the other only; put the file into the root of your tests to
+apply it to all of them.
 """
 
 import asyncio

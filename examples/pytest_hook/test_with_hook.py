@@ -1,4 +1,4 @@
-"""Tests with pytest-asyncio, whose loops conftest.py beside this file chooses.
+"""Tests with pytest-asyncio on the loops of conftest.py in this folder.
 
     pip install pytest pytest-asyncio
     python -m pytest -v examples/pytest_hook
@@ -43,5 +43,5 @@ async def test_echo(echo_port):
 async def test_only_on_uring_loop():
     loop = asyncio.get_running_loop()
     assert isinstance(loop, uring_loop.Loop)
-    # Why it runs on what it runs on; -s shows it.
+    # The backend and its reason; -s shows the output.
     print(loop.backend, loop.backend_reason)

@@ -15,19 +15,19 @@ HEAD = """\
 <!-- Written by `python -m tests.matrix`; edit tests/matrix instead. -->
 
 Every public method of `asyncio.AbstractEventLoop`, every transport method and every
-argument that may be left out, for Python {python}. A row is proved by a test of
-`tests/parity` that runs on asyncio's own loop and on the loops of the columns and
-compares what it saw: the order of callbacks, results, exceptions and their texts. What
-a test calls was recorded while it ran. `tests/matrix/test_matrix.py` fails if a name of
-the running Python has no row, or if a row's test is gone.
+optional argument, for Python {python}. A row is proved by a test of `tests/parity` that
+runs on asyncio's own loop and on the loops of the columns (our loop with both backends,
+and uvloop) and compares traces: the order of callbacks, results, exceptions and their
+texts. The calls of a test were recorded while it ran. `tests/matrix/test_matrix.py`
+fails if a name of the running Python has no row, or if a row's test does not exist.
 
 - *yes*: the same as on asyncio.
-- *differs*: the test saw something else than on asyncio, if only another text.
+- *differs*: the trace differs from asyncio's, possibly only in a text.
 - *missing*: NotImplementedError, or no such method or argument.
-- *hangs*, *crashes*: the test did not come back, or took its process with it.
+- *hangs*, *crashes*: the test did not end, or ended its process.
 - *not run*: uvloop was tried on Python 3.13 only.
 
-What uring_loop does differently on purpose stands in [differences.md](differences.md).
+Intended differences of uring_loop are listed in [differences.md](differences.md).
 """
 
 TAIL = """

@@ -14,7 +14,7 @@ import threading
 import pytest
 
 from . import rigs
-from .endpoints import KINDS, BufferedRecorder, Recorder, in_thread, pattern, wired
+from .endpoints import BufferedRecorder, Recorder, pattern, wired
 from .framework import parity, promise
 
 SIZE = 800_000
@@ -224,41 +224,13 @@ def test_an_interrupted_pause_writing_loses_nothing(loop, trace, kind):
         async with rigs.connected(loop, kind, trace, factory) as rig:
             loop.call_soon(rig.writer.write, pattern(SIZE * 5))
             loop.call_soon(rig.writer.close)
+            # A reader that begins at once might take all as fast as it is sent.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
             trace("received", await rig.far.reads_to_end())
             await rig.over()
 
     trace("interruptions", run_through(loop, main()))
-
-
-@promise
-def test_another_connections_interruption_does_not_take_a_write(loop, trace):
-    """A write sends first what another connection holds back, and calls its protocol.
-    """
-    holder = interrupted(Recorder, "pause_writing", 1)(trace.lane("holder"))
-    other = Recorder(trace.lane("other"))
-    transport, peer = loop.run_until_complete(wired(loop, "unix", holder))
-    transport_2, peer_2 = loop.run_until_complete(wired(loop, "unix", other))
-
-    async def write():
-        for _ in range(8):     # the habit of writing in pieces
-            transport.write(b"head ")
-            transport.write(b"body")
-            await asyncio.sleep(0)
-        transport.set_write_buffer_limits(high=0)
-        with socket.socket(fileno=os.dup(transport._sock_fd)) as full:
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    full.send(bytes(1000))
-        transport.write(b"head ")
-        transport_2.write(b"all of it")
-
-    with pytest.raises(KeyboardInterrupt):
-        loop.run_until_complete(write())
-    assert peer_2.recv(1000) == b"all of it"
-    for one, protocol in ((transport, holder), (transport_2, other)):
-        loop.run_until_complete(closed(one, protocol))
-    peer.close()
-    peer_2.close()
 
 
 @parity

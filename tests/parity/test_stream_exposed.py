@@ -16,6 +16,9 @@ import pytest
 from .endpoints import Recorder, wired
 from .framework import promise
 
+# See conftest.py.
+GATHERS_WRITES = True
+
 ITERATIONS = 8
 
 # What hands the descriptor out: after each, nothing may be held back any more.

@@ -1,4 +1,4 @@
-"""Writes of one callback: at once, as on asyncio, until writing in pieces is a habit.
+"""Writes of one callback that is alone: at once, until writing in pieces is a habit.
 
 Whether something has been sent is asked of the peer, a plain socket, without waiting.
 """
@@ -23,6 +23,9 @@ from .endpoints import (
     wired,
 )
 from .framework import parity, promise
+
+# See conftest.py.
+GATHERS_WRITES = True
 
 # More iterations than make a habit.
 ITERATIONS = 8
@@ -177,6 +180,7 @@ async def test_order_among_transports_is_kept(loop, trace):
     transport_2, peer_2 = await wired(loop, "unix", other)
     transport.write(b"head ")
     transport_2.write(b"I have told them")
+    await asyncio.sleep(0)
     trace("first", there(peer))
     trace("second", there(peer_2))
     read_fd, write_fd = os.pipe()
@@ -224,24 +228,6 @@ async def test_the_habit_ends_with_a_callback_that_takes_long(loop, trace):
     assert there(peer) == b"head body"
     transport.write(b"head ")
     assert there(peer) == b"head "
-    await ended(transport, peer, protocol)
-
-
-@promise
-async def test_two_tasks_of_one_iteration_do_not_wait_for_each_other(loop, trace):
-    transport, peer, protocol = await piecemeal(loop, trace)
-    seen = []
-
-    async def write(data):
-        transport.write(data)
-        seen.append(there(peer))
-
-    for _ in range(ATTEMPTS):
-        seen.clear()
-        await asyncio.gather(write(b"one"), write(b"two"))
-        if seen != [b"one", b"two"]:
-            break
-    assert seen == [b"", b"onetwo"]
     await ended(transport, peer, protocol)
 
 
@@ -293,7 +279,7 @@ def test_ctrl_c_between_two_pieces_loses_none(loop, trace):
     loop.run_until_complete(ended(transport, peer, protocol))
 
 
-@promise
+@parity
 def test_a_fork_between_two_pieces_sends_none_twice(loop, trace):
     transport, peer, protocol = loop.run_until_complete(piecemeal(loop, trace))
     children = []
@@ -301,7 +287,8 @@ def test_a_fork_between_two_pieces_sends_none_twice(loop, trace):
     def fork():
         transport.write(b"head ")
         children.append(os.fork())
-        transport.write(b"body")
+        if children != [0]:
+            transport.write(b"body")
         loop.stop()
 
     loop.call_soon(fork)
@@ -311,5 +298,5 @@ def test_a_fork_between_two_pieces_sends_none_twice(loop, trace):
         if children == [0]:
             os._exit(0)
     os.waitpid(children[0], 0)
-    assert there(peer) == b"head body"
+    trace("sent", there(peer))
     loop.run_until_complete(ended(transport, peer, protocol))

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * Promises of the epoll driver about watches: readiness that is told, not acted on.
+ * Promises of the epoll driver about watches: readiness that the caller wants to know.
  */
 #include "driver_kit.h"
 
-#define TELLER 99
+#define NOTIFIER 99
 
 static struct epoll_event told[16];
 
 static void begin(void)
 {
 	start(8, 16);
-	PREPARE(TELLER, poll_multishot, ring.ring_fd, POLLIN);
+	PREPARE(NOTIFIER, poll_multishot, ring.ring_fd, POLLIN);
 	CHECK(io_uring_submit(&ring) == 1);
 }
 
@@ -20,7 +20,7 @@ static void expect_told(int count)
 {
 	struct io_uring_cqe cqe = hear(1);
 
-	CHECK(cqe.user_data == TELLER && cqe.res == POLLIN);
+	CHECK(cqe.user_data == NOTIFIER && cqe.res == POLLIN);
 	CHECK(cqe.flags == IORING_CQE_F_MORE);
 	CHECK(uring_take_ready(&ring, told, 16, false) == count);
 }
@@ -191,11 +191,11 @@ TEST(who_is_told)
 	PREPARE(1, poll_multishot, ends[0], POLLIN);
 	expect(1, -EINVAL);
 	watch(ends[0], EPOLLOUT);
-	PREPARE(2, cancel64, TELLER, 0)->flags |= IOSQE_CQE_SKIP_SUCCESS;
-	expect(TELLER, -ECANCELED);
+	PREPARE(2, cancel64, NOTIFIER, 0)->flags |= IOSQE_CQE_SKIP_SUCCESS;
+	expect(NOTIFIER, -ECANCELED);
 	/* Nobody: the enter returns all the same. */
 	CHECK(sleep_ms(1, 5000) == 0 && io_uring_cq_ready(&ring) == 0);
-	PREPARE(TELLER, poll_multishot, ring.ring_fd, POLLIN);
+	PREPARE(NOTIFIER, poll_multishot, ring.ring_fd, POLLIN);
 	expect_told_one(ends[0], EPOLLOUT);
 }
 

@@ -1,1 +1,1 @@
-"""The kernel edge: rings, operations, buffers, and which driver serves them."""
+"""The driver floor: rings, operations, buffer pools, and the choice of the driver."""

@@ -1,4 +1,4 @@
-"""Chooses the driver of a loop's ring, io_uring or epoll, and says why."""
+"""Chooses the driver of a loop's ring, io_uring or epoll, and keeps the reason."""
 
 import errno
 import logging
@@ -12,7 +12,8 @@ SYSCTL = "/proc/sys/kernel/io_uring_disabled"
 
 
 def requested_backend(backend):
-    """The argument, else the environment's, else "auto"; ValueError if unknown."""
+    """The argument, else the environment variable, else "auto"; ValueError if
+    unknown."""
     source = "backend"
     if backend is None:
         backend = os.environ.get(VARIABLE) or "auto"
@@ -28,14 +29,14 @@ def requested_backend(backend):
 
 
 def fall_back(exc):
-    """Say once per loop that epoll takes io_uring's place; returns the reason."""
+    """Log that epoll is used instead of io_uring; returns the reason."""
     reason = explain(exc)
     logger.info("io_uring cannot be used, falling back to epoll: %s", reason)
     return reason
 
 
 def explain(exc):
-    """Cause and cure of an error from making an io_uring instance."""
+    """Describe cause and cure of an error of io_uring_setup()."""
     return f"{errno.errorcode.get(exc.errno, exc.errno)}: {cause(exc.errno)}"
 
 
@@ -55,7 +56,8 @@ def cause(number):
 
 
 def forbidden_by():
-    """io_uring_disabled is 1 (only for io_uring_group) or 2 (for all), else seccomp."""
+    """Describe what forbids io_uring: the sysctl if it is 1 (only io_uring_group may
+    use io_uring) or 2 (nobody may), else a seccomp filter."""
     try:
         with open(SYSCTL) as file:
             value = int(file.read())

@@ -16,31 +16,32 @@ from uring_loop.driver.uapi cimport (
 
 
 cdef enum:
-    # Room for 64 KiB, a header and an address. A multiple of the cache's line that is
-    # none of a page, or all would meet in the same few lines.
+    # The size of a datagram of 64 KiB, a header and an address. It is a multiple of a
+    # cache line and not of a page: page-aligned buffers would share few cache sets.
     MESSAGE_BYTES = 65536 + 128
     MESSAGES_COUNT = 32
     MESSAGES_MOST = 256
 
 
 cdef BufferPool make_stream_pool(Ring ring):
-    """What streams receive into."""
+    """The pool for the receives of streams."""
     return BufferPool(ring, group=STREAM_GROUP)
 
 
 cdef BufferPool make_message_pool(Ring ring):
-    """What datagrams are received into: each must fit into one buffer."""
+    """The pool for datagrams: each datagram must fit into one buffer."""
     return BufferPool(ring, MESSAGES_COUNT, MESSAGE_BYTES, MESSAGES_MOST, MESSAGE_GROUP)
 
 
 @cython.final
 cdef class BufferPool:
-    """Receive buffers that the kernel picks from when data is there.
+    """Receive buffers from which the driver picks one when data arrives.
 
-    One provided-buffer ring (Linux 5.19). Whoever gets a completion copies the bytes
-    out and gives the buffer back at once, so that few are needed and those stay in
-    the processor's cache. `grow` adds one, up to `most`: call it for each completion
-    with ENOBUFS and there are as many as were ever needed at a time.
+    The pool is one ring of provided buffers (io_uring: Linux 5.19). The operation that
+    gets a completion copies the bytes out and gives the buffer back at once, so that
+    few buffers are needed and these stay in the processor's cache. `grow` adds one
+    buffer, up to `most`. Called for each completion with ENOBUFS, it makes the pool as
+    large as the greatest number of buffers that were in use at a time.
     """
 
     def __cinit__(self, Ring ring not None, unsigned count=64,
@@ -66,6 +67,7 @@ cdef class BufferPool:
         self.provide(min(count, most))
 
     def provide(self, unsigned count):
+        """Add `count` buffers to the ring."""
         cdef unsigned i
         for i in range(count):
             io_uring_buf_ring_add(
@@ -75,15 +77,15 @@ cdef class BufferPool:
         io_uring_buf_ring_advance(self.entries, count)
 
     cdef BufferPool again(self, Ring ring):
-        """A pool of the same shape for another ring, without buffers yet."""
+        """An empty pool of the same shape for another ring."""
         return BufferPool(ring, 0, self.buffer_bytes, self.most, self.group)
 
     cdef int take_over(self, BufferPool old, dict held) except -1:
-        """Provide as many buffers as the old pool of the same shape had.
+        """Provide as many buffers as the old pool, which has the same shape.
 
-        `held` maps the numbers of buffers whose completions have not been reaped to
-        the bytes in each. These are copied under the same number, and provided when
-        the completion's owner gives them back.
+        `held` maps the number of each buffer whose completion has not been reaped to
+        the size of its data. Its data is copied to the buffer of the same number, which
+        is provided when the completion's owner gives it back.
         """
         cdef unsigned i
         cdef int provided = 0
@@ -104,26 +106,27 @@ cdef class BufferPool:
         return 0
 
     cpdef bint grow(self):
-        """One buffer more; False when there are as many as there may be."""
+        """Add one buffer; False if the pool has reached its limit."""
         if self.count == self.most:
             return False
         self.provide(1)
         return True
 
     cpdef bytes take(self, unsigned flags, Py_ssize_t size):
-        """The bytes of a completion with these flags; its buffer is given back."""
+        """Copy the bytes of a completion with these flags and give its buffer back."""
         try:
             return PyBytes_FromStringAndSize(self.borrow(flags), size)
         finally:
             self.give_back(flags)
 
     cdef char *borrow(self, unsigned flags) noexcept:
+        """The memory of the buffer named by the flags; `give_back` returns it."""
         # Arithmetic only: cannot raise.
         return (self.memory
                 + <size_t>(flags >> IORING_CQE_BUFFER_SHIFT) * self.buffer_bytes)
 
     cdef void give_back(self, unsigned flags) noexcept:
-        # Stores only: cannot raise. A forked child has nothing at these addresses.
+        # Stores only: cannot raise. In a forked child the memory is not mapped.
         if self.fork_mark != fork_mark_now():
             return
         io_uring_buf_ring_add(
@@ -133,7 +136,7 @@ cdef class BufferPool:
 
     def __dealloc__(self):
         if self.fork_mark != fork_mark_now():
-            # A forked child has other things at these addresses.
+            # A forked child may have mapped other memory at these addresses.
             return
         if self.entries != NULL:
             munmap(self.entries, self.most * sizeof(io_uring_buf))
@@ -142,7 +145,7 @@ cdef class BufferPool:
 
 
 cdef void *map_private(size_t size) except NULL:
-    """Zeroed pages, not inherited by a forked child, which must not see data."""
+    """Map zeroed pages that a forked child does not inherit."""
     cdef void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
     if memory == MAP_FAILED:

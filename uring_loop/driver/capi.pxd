@@ -1,5 +1,4 @@
-# What the package uses of CPython's C API beside Cython's own declarations. Each
-# declaration stands here once.
+# Declarations of CPython's C API that Cython does not have. No other file repeats them.
 
 from cpython.object cimport PyObject
 
@@ -7,18 +6,18 @@ cdef extern from "Python.h":
     object PyContext_CopyCurrent()
     object PyContext_Copy(PyObject *context)
     int PyContext_Enter(PyObject *context) except -1
-    # For callers that look at the result themselves: -1 with an exception set.
+    # For callers that check the result: -1 with an exception set.
     int PyContext_Enter_raw "PyContext_Enter" (PyObject *context)
-    # Fails only if the context is not the one that was entered last: impossible here,
-    # but for handles, which look at the result.
+    # Fails only if the context is not the one that was entered last. Only the callback
+    # of a handle can cause that, and run_handle() checks the result.
     int PyContext_Exit(PyObject *context)
 
-    # Called by name: Cython would look at the callee's type each time.
+    # Called directly: Cython's call syntax would test the callee's type each time.
     object PyObject_CallNoArgs(object callback)
     PyObject *PyDict_GetItemWithError(object d, object key) except? NULL
     object PyObject_CallOneArg(object callback, object argument)
-    # Results as pointers: Cython's `try` would save and restore the thread's exception
-    # state round each call.
+    # Results are pointers, checked by the caller: Cython's `try` would save and restore
+    # the thread's exception state at each call.
     PyObject *PyObject_CallNoArgs_raw "PyObject_CallNoArgs" (PyObject *callback)
     PyObject *PyObject_Call_raw "PyObject_Call" (
         PyObject *callback, PyObject *args, PyObject *kwargs)
@@ -27,13 +26,13 @@ cdef extern from "Python.h":
 
     int PyObject_GenericSetAttr(
         PyObject *self, PyObject *name, PyObject *value) except -1
-    # Cannot fail for a class that has a place for the dictionary.
+    # Cannot fail for a class whose instances have a dictionary.
     PyObject **_PyObject_GetDictPtr(object)
     void Py_CLEAR(PyObject *)
     Py_ssize_t Py_REFCNT(PyObject *)
     ctypedef struct PyListObject:
         PyObject **ob_item
-    # None is no callback.
+    # The callback may be None.
     object PyWeakref_NewRef(object target, object callback)
     PyObject *PyBytes_FromStringAndSize_raw "PyBytes_FromStringAndSize" (
         const char *data, Py_ssize_t size)

@@ -3,11 +3,10 @@ from uring_loop.driver.ring cimport Operation, Ring
 
 
 cdef class Handover:
-    # (operation, res, flags) in the order of the kernel, and how many have been
-    # handed out.
+    # (operation, res, flags) in the order of posting, and the number handed out.
     cdef list completions
     cdef Py_ssize_t done
-    # Operations whose last completion is among them.
+    # The operations whose last completion is in `completions`.
     cdef set ended
 
     cdef int read(self, Ring ring, Handover earlier) except -1

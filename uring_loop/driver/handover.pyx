@@ -1,16 +1,17 @@
 """Handover: moves the operations in flight, and unread completions, to another ring.
 
-A ring obeys one thread for ever, so a loop that another thread runs needs a new ring.
-The order of the move makes it whole at every point:
+An io_uring instance is bound to one thread for ever, so a loop that another thread runs
+needs a new ring. The move is done in an order that keeps the loop consistent at every
+point:
 
-1. Everything that can fail is done while the old ring is still the loop's: the new ring
+1. Everything that can fail is done while the loop still uses the old ring: the new ring
    and its pools are made, the completions are copied out of the old ring's queue
-   (`read`), and the bytes that they brought are copied into the new pools (`fill`).
+   (`read`), and the received bytes are copied into the new pools (`fill`).
 2. The loop abandons the old ring and uses the new one. No Python code runs in between.
 3. Every operation enters the new ring's ledger (`move`), and is prepared again unless
-   its last completion is among those copied. No completion is acted on yet.
+   its last completion is among the copied ones. No completion is handed out yet.
 4. The copied completions are handed out one by one (`hand_out_one`), as if the new ring
-   had posted them. An exception that leaves one of them leaves the rest for later.
+   had posted them. After an exception the remaining ones are handed out later.
 """
 
 cimport cython
@@ -25,20 +26,20 @@ from uring_loop.driver.uapi cimport (
 
 @cython.final
 cdef class Handover:
-    """The completions that a ring had posted and nobody had reaped when it ended."""
+    """The completions that a closed ring had posted and that were not reaped."""
 
     def __cinit__(self):
         self.completions = []
         self.ended = set()
 
     cdef int read(self, Ring ring, Handover earlier) except -1:
-        """Copy what the ring has posted, behind the rest of an earlier handover."""
+        """Copy the posted completions, behind those left from an earlier handover."""
         cdef io_uring_cqe cqe
         cdef Operation op
         cdef unsigned place = 0
         if earlier is not None:
             self.completions.extend(earlier.completions[earlier.done:])
-        # Asked again each time round: a ring without DEFER_TASKRUN posts by itself.
+        # Read the tail in each round: without DEFER_TASKRUN the kernel may post now.
         while place < io_uring_cq_ready(&ring.ring):
             uring_peek(&ring.ring, place, &cqe)
             place += 1
@@ -51,7 +52,7 @@ cdef class Handover:
         return 0
 
     cdef int fill(self, BufferPool pool, BufferPool old) except -1:
-        """Provide the new pool's buffers, but for those that completions name."""
+        """Provide the new pool's buffers, except those that copied completions name."""
         cdef Operation op
         cdef dict held = {}
         for op, res, flags in self.completions:
@@ -60,11 +61,11 @@ cdef class Handover:
         return pool.take_over(old, held)
 
     cdef int move(self, list operations, Ring ring) except -1:
-        """Have the operations of the abandoned ring, newest first, in flight on this
-        one. KeyboardInterrupt and its like leave when all have moved."""
+        """Put the operations of the abandoned ring (newest first) in flight on this
+        one. An exception such as KeyboardInterrupt is raised after all have moved."""
         cdef Operation op
         interrupt = None
-        # All at first: what runs next may cancel any of them.
+        # Adopt all first: the code that runs next may cancel any of them.
         for op in reversed(operations):
             ring.adopt(op)
         for op in reversed(operations):
@@ -73,7 +74,7 @@ cdef class Handover:
             try:
                 self.move_one(op, ring)
             except BaseException as exc:
-                # The operation hears an end, and its owner prepares it again.
+                # The operation gets a completion, and its owner prepares it again.
                 self.end(op)
                 interrupt = exc
         if interrupt is not None:
@@ -91,12 +92,12 @@ cdef class Handover:
         return 0
 
     cdef int end(self, Operation op) except -1:
-        """Let the operation hear that it was cancelled."""
+        """Add a completion that tells the operation of a cancellation."""
         self.completions.append((op, -ECANCELED, 0))
         return 0
 
     cdef bint hand_out_one(self, Ring ring) except -1:
-        """Let an operation hear its next completion; False: there is none left."""
+        """Hand the next copied completion to its operation; False: none is left."""
         cdef Operation op
         if self.done == len(self.completions):
             return False

@@ -1,5 +1,5 @@
-# What the package uses of the C library: sockets, descriptors, epoll, memory. Each
-# declaration stands here once. Flags that other modules' code combines are ints.
+# Declarations of the C library that the package uses: sockets, descriptors, epoll,
+# memory. No other file repeats them. Flags that are combined with others are ints.
 
 from libc.stdint cimport uint64_t
 
@@ -69,7 +69,7 @@ cdef extern from "<arpa/inet.h>" nogil:
 cdef extern from "<unistd.h>" nogil:
     ssize_t read(int fd, void *buf, size_t count)
     ssize_t write(int fd, const void *buf, size_t count)
-    # Not `close`: methods of that name stand beside it.
+    # Not `close`: methods have that name.
     int close_fd "close" (int fd)
 
 cdef extern from "<poll.h>" nogil:
@@ -78,6 +78,11 @@ cdef extern from "<poll.h>" nogil:
         POLLOUT
         POLLERR
         POLLHUP
+    struct pollfd:
+        int fd
+        short events
+        short revents
+    int poll(pollfd *fds, unsigned long count, int timeout_ms)
 
 cdef extern from "<sys/epoll.h>" nogil:
     enum:
@@ -101,3 +106,18 @@ cdef extern from "<sys/epoll.h>" nogil:
 
 cdef extern from "<sys/mman.h>" nogil:
     int MAP_NORESERVE
+
+cdef extern from "<sys/time.h>" nogil:
+    struct timeval:
+        long tv_sec
+        long tv_usec
+
+cdef extern from "<sys/resource.h>" nogil:
+    struct rusage:
+        timeval ru_utime
+        timeval ru_stime
+        # Voluntary context switches.
+        long ru_nvcsw
+    enum:
+        RUSAGE_THREAD
+    int getrusage(int who, rusage *usage)

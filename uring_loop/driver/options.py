@@ -1,18 +1,22 @@
-"""Checks the options of a ring before anything is made of them."""
+"""Checks the options of a loop and its ring before either is made."""
+
+import os
 
 DRIVERS = ("io_uring", "epoll")
 
 TASKRUN = ("defer", "coop")
+GATHER_VARIABLE = "URING_LOOP_GATHER_WRITES"
+GATHER_VALUES = {"": True, "1": True, "0": False}
 
 
 def check_driver(driver):
-    """ValueError for a driver that does not exist."""
+    """Raise ValueError for an unknown driver."""
     if driver not in DRIVERS:
         raise ValueError(f"driver must be one of {', '.join(DRIVERS)}, not {driver!r}")
 
 
 def check_taskrun(taskrun, single_issuer):
-    """ValueError for a mode that there is not, or not for many issuers."""
+    """Raise ValueError for an unknown mode, or for one that needs a single issuer."""
     if taskrun not in TASKRUN:
         raise ValueError(
             f"taskrun must be one of {', '.join(TASKRUN)}, not {taskrun!r}")
@@ -23,7 +27,7 @@ def check_taskrun(taskrun, single_issuer):
 
 
 def check_options(taskrun, sq_entries, single_issuer):
-    """The options of a Ring, or ValueError."""
+    """The options of a Ring as a dict; raises ValueError."""
     if not isinstance(single_issuer, bool):
         raise ValueError(
             f"single_issuer must be True or False, not {single_issuer!r}")
@@ -34,3 +38,15 @@ def check_options(taskrun, sq_entries, single_issuer):
             f"sq_entries must be a power of two from 8 to 32768, not {sq_entries!r}")
     return {"taskrun": taskrun, "sq_entries": sq_entries,
             "single_issuer": single_issuer}
+
+
+def requested_gathering(gather_writes):
+    """The argument, else the environment's, else True; ValueError for anything else."""
+    if gather_writes is None:
+        value = os.environ.get(GATHER_VARIABLE, "")
+        if value not in GATHER_VALUES:
+            raise ValueError(f"{GATHER_VARIABLE} must be 0 or 1, not {value!r}")
+        return GATHER_VALUES[value]
+    if not isinstance(gather_writes, bool):
+        raise ValueError(f"gather_writes must be True or False, not {gather_writes!r}")
+    return gather_writes

@@ -6,8 +6,8 @@ from uring_loop.driver.uapi cimport (
 
 
 cdef class Operation:
-    # The ledger's links: see Ring. The one behind is borrowed, so that a chain of
-    # operations is no cycle of references.
+    # The ledger's links: see Ring. The link back is a borrowed reference, so that the
+    # chain of operations has no reference cycles.
     cdef Operation ledger_next
     cdef PyObject *ledger_previous
     cdef readonly bint in_flight
@@ -23,7 +23,7 @@ cdef class Operation:
 cdef class Ring:
     cdef io_uring ring
     cdef Operation ledger_first
-    # Entries of other threads, for which the queue had no room.
+    # Entries of other threads for which the queue had no room.
     cdef uring_parked parked
     cdef unsigned known_flags
     cdef bint known_opcodes[256]
@@ -35,7 +35,7 @@ cdef class Ring:
     cdef readonly unsigned long enter_count
     cdef readonly unsigned long completion_count
     cdef readonly unsigned long full_count
-    # An eventfd to be written to when an entry is queued, else -1: see guest_core.pyx.
+    # The eventfd to write to when an entry is queued, or -1: see guest_core.pyx.
     cdef int tell_fd
     cdef readonly bint enabled
     cdef readonly bint closed

@@ -1,13 +1,13 @@
 """A ring, and the operations in flight on it.
 
-Nothing here knows asyncio. Three rules carry the whole project:
+This module does not know asyncio. Three rules apply to all its users:
 
-1. Memory that the kernel may touch belongs to an `Operation`, and the ring's ledger
-   holds that operation from the push of its entry to its last completion (the one
+1. Memory that the driver may access belongs to an `Operation`. The ring's ledger holds
+   the operation from the time its entry is queued to its last completion (the one
    without IORING_CQE_F_MORE). `user_data` is the operation's address.
 2. Cancelling is a request. The operation ends with its own last completion.
-3. A completion is copied and its slot freed before anybody acts on it. What acts on
-   it may prepare more, but never enters and never reaps.
+3. A completion is copied and its slot is freed before `complete` is called. `complete`
+   may prepare and cancel operations, but never enters and never reaps.
 """
 
 cimport cython
@@ -25,8 +25,8 @@ from uring_loop.driver.capi cimport PyErr_CheckSignals
 from uring_loop.driver.options import check_driver, check_taskrun
 from uring_loop.driver.uapi cimport *
 
-# (flags given up, flags taken instead, the kernel that brought the first):
-# the ladder, top rung first. EINVAL steps down one rung.
+# (flags removed, flags used instead, names of the removed flags, first kernel that has
+# them): the ladder, top rung first. EINVAL steps down one rung.
 LADDER = (
     (IORING_SETUP_NO_SQARRAY, 0, "NO_SQARRAY", "6.6"),
     (IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_COOP_TASKRUN, "DEFER_TASKRUN", "6.1"),
@@ -53,12 +53,12 @@ TASKRUN_FLAGS = {
 NEEDED_OPCODES = (IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL, IORING_OP_READ,
                   IORING_OP_RECV)
 cdef enum:
-    # struct io_uring_probe with one entry for each opcode that can be.
+    # struct io_uring_probe with an entry for each of the 256 possible opcodes.
     PROBE_BYTES = 16 + 256 * 8
 SMALLEST_SQ_ENTRIES = 8
-# How often ENOMEM is retried, each time with half the ring down to the smallest.
+# The number of retries after ENOMEM, each with half the entries down to the smallest.
 ENOMEM_RETRIES = 12
-# Ring memory of a closed ring comes back to RLIMIT_MEMLOCK 8 to 20 ms late.
+# The kernel credits a closed ring's memory to RLIMIT_MEMLOCK 8 to 20 ms after close().
 MEMLOCK_DELAY_SECONDS = 0.01
 DRAIN_SECONDS = 2
 
@@ -75,8 +75,8 @@ cdef unsigned long thread_count = 0
 cdef unsigned long thread_token() noexcept:
     """A number that no other thread of this process has or had.
 
-    Neither pthread nor kernel ids will do: a new thread may get those of an ended one,
-    but not its rings.
+    Thread ids of pthread and kernel are unsuitable: a new thread may get the id of an
+    ended one, but must not use its rings.
     """
     # Arithmetic only: cannot raise.
     global thread_count
@@ -96,39 +96,40 @@ os.register_at_fork(after_in_child=_note_fork)
 
 
 cdef unsigned long fork_mark_now() noexcept:
-    """A number that is another one in a forked child."""
+    """A number that differs between a process and its forked children."""
     # A load: cannot raise.
     return fork_count
 
 
 cpdef object os_error(int res):
-    """The OSError (of the fitting subclass) for a result of -errno."""
+    """The OSError (or its subclass) for a result of -errno."""
     return OSError(-res, os.strerror(-res))
 
 
 cdef class Operation:
-    """One request to the kernel, reused for as long as its owner likes."""
+    """One request to the driver. Its owner may prepare it again after each end."""
 
     cdef int prepare(self, io_uring_sqe *sqe) except -1:
-        """Fill the entry; user_data is the ring's to write."""
+        """Fill the entry, except user_data, which the ring writes."""
         raise NotImplementedError
 
     cdef int complete(self, int res, unsigned flags) except -1:
-        """Hear a result; only KeyboardInterrupt and SystemExit may leave."""
+        """Handle a completion. May raise KeyboardInterrupt and SystemExit only."""
         raise NotImplementedError
 
     cdef bint abandoned(self) except -1:
-        """Hear that its ring was closed before the answer came, so that the kernel may
-        still touch its memory. Returns whether it can be prepared on another ring; if
-        not, it has ended now."""
+        """Called when the ring was closed before the last completion, so that the
+        kernel may still access the operation's memory. True: the operation can be
+        prepared on another ring; False: the operation has ended."""
         return True
 
     cdef int moved(self) except -1:
-        """Hear that it has been prepared on another ring, and the old one is closed."""
+        """Called when the operation is prepared on another ring and the old one is
+        closed."""
         return 0
 
     cdef int buffer_group(self) noexcept:
-        """The group of the pool that its completions' buffers come from; -1: none."""
+        """The buffer group of the operation's completions; -1: no provided buffers."""
         # A constant: cannot raise.
         return -1
 
@@ -141,23 +142,23 @@ cdef class Operation:
 
 @cython.final
 cdef class Ring:
-    """Two queues, a driver that serves them, and a ledger of what is in flight.
+    """Two queues, the driver that serves them, and a ledger of operations in flight.
 
     driver       "io_uring": the kernel; "epoll": our own code on one epoll set, which
-                 takes the same entries (include/uring_epoll.h); the options from
-                 `taskrun` on are io_uring's and without meaning there
+                 serves the same entries (include/uring_epoll.h) and ignores the options
+                 from `taskrun` on
     sq_entries   size of the submission queue, a power of two; halved while the
                  kernel answers ENOMEM (RLIMIT_MEMLOCK)
     cq_entries   size of the completion queue; default 4 * sq_entries
     taskrun      "defer" (DEFER_TASKRUN) or "coop" (COOP_TASKRUN)
-    single_issuer  whether SINGLE_ISSUER is asked for, which "defer" needs
-    disabled     create it with R_DISABLED: `enable` makes the thread that calls it
-                 the single issuer; nothing is submitted before
-    known_flags  set-up flags outside this mask are answered EINVAL without asking
-                 the kernel, as an older kernel would
+    single_issuer  whether SINGLE_ISSUER is requested, which "defer" needs
+    disabled     create the ring with R_DISABLED: `enable` makes the calling thread the
+                 single issuer; entries are submitted only afterwards
+    known_flags  set-up flags outside this mask give EINVAL without a system call, as on
+                 an older kernel
 
-    `flags` are the set-up flags granted, `refused` maps each name that was not to
-    the reason. Raises OSError with the kernel's errno. Linux 5.11 or later.
+    `flags` are the set-up flags granted; `refused` maps the name of each flag that was
+    not granted to the reason. Raises OSError with the errno of the set-up.
     """
 
     def __cinit__(self, *, str driver="io_uring", unsigned sq_entries=256,
@@ -205,7 +206,7 @@ cdef class Ring:
 
     cdef int negotiate_flags(self, unsigned entries, unsigned cq_entries,
                         unsigned flags) except -1:
-        """Create the ring with the most flags that this kernel takes."""
+        """Create the ring with as many of the flags as this kernel supports."""
         cdef io_uring_params params
         cdef int res
         for given_up, instead, name, version in ((0, 0, "", ""), *LADDER):
@@ -226,7 +227,7 @@ cdef class Ring:
 
     cdef int create(self, unsigned entries, unsigned cq_entries,
                     io_uring_params *params) except? -1:
-        """One rung: 0 or -errno. ENOMEM is retried later and with less."""
+        """One rung of the ladder: 0 or -errno. ENOMEM is retried with fewer entries."""
         cdef unsigned flags = params.flags
         cdef int retries = ENOMEM_RETRIES
         cdef int res = -EINVAL
@@ -246,8 +247,8 @@ cdef class Ring:
                 cq_entries = max(cq_entries // 2, 2 * entries)
 
     cdef int check_kernel(self) except -1:
-        """Ask which operations it has, never guess from its version, and whether a
-        seccomp filter that let the set-up pass forbids the rest."""
+        """Probe for the operations, and for a seccomp filter that allows the set-up and
+        forbids io_uring_enter or io_uring_register."""
         cdef char memory[PROBE_BYTES]
         cdef io_uring_probe *probe = <io_uring_probe *>memory
         cdef unsigned opcode
@@ -262,7 +263,7 @@ cdef class Ring:
         if res == 0:
             res = io_uring_submit(&self.ring)
             if not self.enabled and res == -EBADFD:
-                # What a disabled ring answers to all who may ask.
+                # A disabled ring answers EBADFD to an enter that is permitted.
                 res = 0
         if res < 0:
             self.close()
@@ -270,21 +271,22 @@ cdef class Ring:
         return 0
 
     cdef void forget_fd(self, int fd) noexcept:
-        """The caller closes the descriptor, or begins to use a new one."""
-        # System calls only: cannot raise. io_uring knows files, not numbers, and has
-        # nothing to forget; after a fork the set is the parent's.
+        """Drop the driver's state of a descriptor: the caller is about to close it, or
+        has begun to use a new file under this number."""
+        # System calls only: cannot raise. io_uring keeps no state by number; after a
+        # fork the epoll set belongs to the parent.
         if not self.closed and not self.is_forked():
             uring_forget_fd(&self.ring, fd)
 
     cdef void continue_counts(self, Ring other) noexcept:
-        """Go on with the counts of the ring that this one takes over from."""
+        """Take over the counters of the ring that this one replaces."""
         # Assignments only: cannot raise.
         self.enter_count = other.enter_count
         self.completion_count = other.completion_count
         self.full_count = other.full_count
 
     cpdef bint has_opcode(self, unsigned char opcode) noexcept:
-        """Does this kernel have the operation?"""
+        """Does the driver serve the operation?"""
         # A load: cannot raise.
         return self.known_opcodes[opcode]
 
@@ -306,8 +308,8 @@ cdef class Ring:
         return tuple(name for bit, name in FLAG_NAMES.items() if self.flags & bit)
 
     def fileno(self):
-        """The ring's descriptor: on epoll the set, which a host may poll; on io_uring
-        not for poll(2), see docs/kernel.md."""
+        """The ring's descriptor. On epoll this is the epoll set, which a host may poll;
+        on io_uring it must not be polled, see docs/kernel.md."""
         return self.ring.ring_fd
 
     def __repr__(self):
@@ -345,7 +347,7 @@ cdef class Ring:
         self.in_flight_count -= 1
 
     cdef void adopt(self, Operation op) noexcept:
-        """Enter an operation of an abandoned ring into the ledger, as it was there."""
+        """Enter an operation of an abandoned ring into the ledger; keep its state."""
         # Assignments only: cannot raise.
         cdef bint cancel_requested = op.cancel_requested
         self.link(op)
@@ -356,7 +358,7 @@ cdef class Ring:
         return self.fill(self.next_entry(), op)
 
     def in_flight(self):
-        """What the kernel has not answered for good, newest first."""
+        """The operations whose last completion has not been reaped, newest first."""
         operations = []
         cdef Operation op = self.ledger_first
         while op is not None:
@@ -376,19 +378,19 @@ cdef class Ring:
         return 0
 
     cdef bint is_forked(self) noexcept:
-        """Is this a child process, and the ring its parent's?"""
+        """Was the ring made by the parent of this forked process?"""
         # Compares numbers: cannot raise.
         return self.fork_mark != fork_count
 
     cdef bint is_mine(self) noexcept:
-        """Is the calling thread the one that may use the ring?"""
+        """May the calling thread use the ring?"""
         # Compares numbers: cannot raise.
         return (self.enabled and not self.closed and not self.is_forked()
                 and self.owner == thread_token())
 
     cdef int change_owner(self) except -1:
-        """Let the calling thread use the ring from now on. Only epoll allows it: an
-        io_uring instance obeys one thread for ever."""
+        """Make the calling thread the ring's owner. Only the epoll driver allows it: an
+        io_uring instance is bound to one thread for ever."""
         self.check_usable()
         assert not self.holds_files
         self.owner = thread_token()
@@ -421,8 +423,8 @@ cdef class Ring:
         cdef io_uring_sqe *sqe = NULL
         if (self.enabled and self.owner != thread_token()
                 and self.flags & IORING_SETUP_SINGLE_ISSUER):
-            # Only its own thread may submit: there the loop goes on some time, or
-            # another runs it, and all is prepared anew on another ring.
+            # Only the ring's own thread may submit. Either that thread runs the loop
+            # again, or another one does and prepares all operations on a new ring.
             sqe = uring_park(&self.parked)
             if sqe == NULL:
                 raise MemoryError
@@ -442,10 +444,11 @@ cdef class Ring:
         return 0
 
     cdef int make_room(self) except -1:
-        """Hand a full queue to the kernel: callers never see "full"."""
+        """Submit the entries of a full queue, so that callers never see a full one."""
         self.enable()
         for _ in range(100):
-            # Without GETEVENTS: this may run inside reap(), which alone posts.
+            # Without GETEVENTS: this may run inside reap(), and only enter() may post
+            # completions.
             res = io_uring_submit(&self.ring)
             if res > 0:
                 return 0
@@ -457,7 +460,7 @@ cdef class Ring:
         try:
             op.prepare(sqe)
         except BaseException:
-            # The entry is handed out, with whatever stood there: let it do nothing.
+            # The entry has been handed out and holds old fields: make it a NOP.
             io_uring_prep_nop(sqe)
             raise
         io_uring_sqe_set_data64(sqe, <uint64_t><uintptr_t><void *>op)
@@ -474,7 +477,7 @@ cdef class Ring:
         return 0
 
     cpdef int cancel(self, Operation op) except -1:
-        """Ask for the end of an operation; its last completion is the answer."""
+        """Request the end of an operation, which its last completion confirms."""
         cdef io_uring_sqe *sqe
         if op is None:
             raise TypeError("an Operation is needed, not None")
@@ -487,34 +490,36 @@ cdef class Ring:
         return 0
 
     cdef void skip_answer(self, io_uring_sqe *sqe) noexcept:
-        """The answer says nothing that the other operation's will not."""
-        # A store: cannot raise. Kernels before 5.17 answer all the same, with a
-        # user_data of 0, which reap ignores.
+        """Post no completion for this entry: that of the cancelled operation
+        suffices."""
+        # A store: cannot raise. Kernels before 5.17 post one all the same; its
+        # user_data is 0, which reap ignores.
         if self.flags & IORING_SETUP_SUBMIT_ALL:
             sqe.flags |= IOSQE_CQE_SKIP_SUCCESS
 
     cpdef bint need_wait(self) noexcept:
-        """Would `enter` find work: completions, task work, unsubmitted entries?"""
-        # Cannot raise; after a fork the memory is gone, and enter() says so.
+        """May `enter` find work: completions, task work, unsubmitted entries? Makes no
+        system call. On epoll it is true as long as any request is armed."""
+        # Cannot raise. After a fork the memory is not mapped, and enter() raises.
         if self.closed or self.is_forked():
             return True
-        # Without TASKRUN_FLAG a kernel older than 5.19 posts by itself.
+        # A kernel before 5.19 has no TASKRUN_FLAG and posts without an enter.
         return self.parked.count or uring_need_wait(&self.ring)
 
     cpdef bint has_work(self) noexcept:
-        """The same, asked for certain: on epoll it takes a system call, since
-        `need_wait` is true there as long as anything is armed. There a registration
-        that nobody wants any more counts as work, too: an enter takes it out."""
+        """Would `enter` find work? Unlike `need_wait`, exact: on epoll it makes a
+        system call. A registration that no request wants counts as work: an enter
+        removes it."""
         # System calls and loads: cannot raise.
         if self.closed or self.is_forked():
             return True
         return self.parked.count or uring_spin_look(&self.ring)
 
     cpdef int enter(self, bint wait, int64_t timeout_ns=-1) except -1:
-        """The one system call: submit, and with `wait` sleep for a completion.
+        """Submit, and with `wait` sleep until a completion is posted.
 
-        timeout_ns < 0 sleeps without limit. Returns after a signal too, once its
-        Python handler has run. The GIL is released while it may sleep.
+        timeout_ns < 0 sleeps without limit. A signal also ends the sleep; its Python
+        handler runs before the return. The GIL is released during the sleep.
         """
         cdef __kernel_timespec ts
         cdef __kernel_timespec *limit = NULL
@@ -533,13 +538,13 @@ cdef class Ring:
             # Other threads run while this one sleeps.
             with nogil:
                 res = uring_submit_and_wait(&self.ring, 1, limit)
-            # With entries submitted the kernel hides EINTR: always look.
+            # After submitting entries the kernel does not report EINTR: always check.
             PyErr_CheckSignals()
         return self.check_result(res)
 
     cdef int check_result(self, int res) except -1:
-        """Raise for a result of enter that means more than "later"."""
-        # EAGAIN, EBUSY: short of memory or of queue space; the next enter goes on.
+        """Raise for an error of enter that a later enter would not clear."""
+        # EAGAIN, EBUSY: memory or queue space is short; the next enter tries again.
         if res >= 0 or -res in (ETIME, EINTR, EAGAIN, EBUSY):
             return 0
         if res == -EEXIST:
@@ -551,9 +556,10 @@ cdef class Ring:
     # ---- completion -----------------------------------------------------------
 
     cpdef int reap(self, unsigned limit) except -1:
-        """Hand completions to their operations, `limit` at most; returns how many.
+        """Hand at most `limit` completions to their operations; returns their number.
 
-        Bounded by what was there at the start, so that a flood cannot starve timers.
+        Completions posted after the start stay in the queue, so that a flood of them
+        cannot starve timers.
         """
         cdef unsigned left
         cdef unsigned done = 0
@@ -567,8 +573,8 @@ cdef class Ring:
         return done
 
     cpdef Operation reap_one(self):
-        """The operation that heard the next completion; None for one that nobody
-        waits for, such as a cancel's own."""
+        """Hand over the next completion and return its operation; None for a completion
+        without an operation, such as that of a cancel."""
         cdef io_uring_cqe cqe
         cdef Operation op
         self.check_usable()
@@ -582,13 +588,13 @@ cdef class Ring:
         return op
 
     cdef bint has_overflow(self) noexcept:
-        """Do completions wait outside the full queue?"""
+        """Do completions wait outside a full queue?"""
         # A load: cannot raise.
         return (not self.closed and not self.is_forked()
                 and io_uring_cq_has_overflow(&self.ring))
 
     cdef bint holds(self, Operation op) noexcept:
-        """Has the kernel not posted the operation's last completion yet?"""
+        """Is the operation in flight and its last completion not yet posted?"""
         # Loads only: cannot raise.
         return (op is not None and op.in_flight
                 and (self.closed or self.is_forked()
@@ -596,7 +602,8 @@ cdef class Ring:
                          &self.ring, <uint64_t><uintptr_t><void *>op) == NULL))
 
     cdef int posted_result(self, Operation op) noexcept:
-        """The result of an operation that has ended but has not been told; else 0."""
+        """The result of the operation's last completion if that is posted and not yet
+        reaped, else 0."""
         # Loads only: cannot raise.
         cdef const io_uring_cqe *cqe = NULL
         if (op is not None and op.in_flight and not self.closed
@@ -606,14 +613,14 @@ cdef class Ring:
 
     @property
     def completions_count(self):
-        """Completions that wait to be reaped."""
+        """The number of completions in the queue."""
         if self.closed or self.is_forked():
             return 0
         return io_uring_cq_ready(&self.ring)
 
     cdef int tell_events_to(self, int fd) except -1:
-        """Let the kernel write to this eventfd when there is something to enter for;
-        -1 ends that. Only the issuer may ask."""
+        """Have the kernel write to this eventfd when a completion is due; -1 ends that.
+        Only the issuer may call this."""
         cdef int res
         if fd < 0:
             res = io_uring_unregister_eventfd(&self.ring)
@@ -628,9 +635,9 @@ cdef class Ring:
     cpdef list abandon(self):
         """Close without waiting; returns the operations that were in flight.
 
-        For a ring whose issuer is gone or is another thread: the kernel takes no
-        more orders there. It ends the requests by itself a few milliseconds later;
-        the operations returned are the caller's to prepare elsewhere or to end.
+        For a ring whose issuer has ended or is another thread: the kernel accepts no
+        entry from the caller. It ends the requests by itself a few milliseconds later.
+        The caller prepares the returned operations on another ring or ends them.
         """
         operations = self.in_flight()
         for op in operations:
@@ -647,7 +654,7 @@ cdef class Ring:
         cdef Operation op
         deadline = time.monotonic_ns() + DRAIN_SECONDS * 1_000_000_000
         while self.in_flight_count and time.monotonic_ns() < deadline:
-            # Again each time round: a completion may have prepared another.
+            # In each round: a completion may have prepared another operation.
             for op in self.in_flight():
                 self.cancel(op)
             self.enter(True, DRAIN_SECONDS * 100_000_000)
@@ -655,10 +662,10 @@ cdef class Ring:
         return 0
 
     cpdef list close(self):
-        """Cancel everything, wait for the last answers, give the memory back.
+        """Cancel all operations, wait for their last completions, release the memory.
 
-        Returns what never came back, whose memory must not be freed (empty unless
-        something is wrong). In a thread that is not the issuer it cannot wait.
+        Returns the operations that did not complete, whose memory must not be freed;
+        normally the list is empty. A thread that is not the issuer cannot wait.
         """
         if self.closed:
             return []
@@ -669,8 +676,8 @@ cdef class Ring:
         return self.abandon()
 
     def __del__(self):
-        # Also takes the ledger apart: freed as a chain, a long one would exhaust the
-        # stack.
+        # Also empties the ledger: freeing a long chain of operations recursively would
+        # exhaust the stack.
         self.abandon()
 
     def __dealloc__(self):

@@ -7,7 +7,7 @@ from uring_loop.driver.libc cimport epoll_event
 
 cdef extern from "uring.h" nogil:
     enum:
-        # Of <errno.h>, which Cython's libc.errno lacks.
+        # From <errno.h>; Cython's libc.errno does not declare it.
         ECANCELED
         IORING_SETUP_CQSIZE
         IORING_SETUP_CLAMP

@@ -2,7 +2,6 @@
 
 from uring_loop.files.opening import (
     aligned_buffer, copyfile, open, read_bytes, read_text, write_bytes, write_text)
-from uring_loop.files.path import Path
 
-__all__ = ["Path", "aligned_buffer", "copyfile", "open", "read_bytes", "read_text",
+__all__ = ["aligned_buffer", "copyfile", "open", "read_bytes", "read_text",
            "write_bytes", "write_text"]

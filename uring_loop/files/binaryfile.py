@@ -1,13 +1,13 @@
 """A binary file of `uring_loop.open`: a descriptor with a buffer, as io.BufferedRandom.
 
 The file keeps its own position and reads and writes at offsets, unless it cannot seek.
-Bytes not yet written are `_dirty`; what is read ahead (see reading.py) and they are
-never there at a time. `_at` is the position that the user sees: the unread bytes begin
-there, the unwritten ones end there.
+`_dirty` holds the bytes not yet written. A file never has unwritten bytes and bytes
+read ahead (see reading.py) at the same time. `_at` is the position that the user sees:
+the unread bytes begin there, the unwritten ones end there.
 
-Everything that may wait holds the lock, so that tasks that use one file take turns.
-What the buffer can answer at once is answered without it. A task that is cancelled
-loses nothing: bytes that came too late for it are read by the next.
+A method holds the lock while it may wait, so that tasks that use one file take turns. A
+method that the buffer satisfies does not wait and takes no lock. The cancellation of a
+task loses no data: the next read gets the bytes that arrived after it.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ WHENCES = {os.SEEK_SET, os.SEEK_CUR, os.SEEK_END, os.SEEK_DATA, os.SEEK_HOLE}
 
 
 def invalid():
-    """The kernel's error for a negative offset, which has a meaning further down."""
+    """Raise the kernel's error for a negative offset: RingFile gives -1 a meaning."""
     return OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
 
@@ -55,7 +55,7 @@ class BinaryFile(Reading):
             self._at = os.lseek(
                 raw.fd, 0, os.SEEK_END if self._appending else os.SEEK_CUR)
 
-    # ---- what it is
+    # ---- properties
 
     @property
     def closed(self):
@@ -92,7 +92,7 @@ class BinaryFile(Reading):
     # ---- writing
 
     async def write(self, data):
-        """Take all bytes (or, without a buffer, as many as one write moves)."""
+        """Write all bytes (without a buffer, as many as one write(2) accepts)."""
         view = memoryview(data)
         if (len(self._dirty) + view.nbytes <= self._buffer_bytes
                 and self._start == len(self._chunk) and self._writable
@@ -110,7 +110,7 @@ class BinaryFile(Reading):
             await self.write(line)
 
     async def flush(self):
-        """Hand what was written to the kernel."""
+        """Write the buffered bytes to the file."""
         async with self._lock:
             self._check()
             await self._flush()
@@ -149,8 +149,9 @@ class BinaryFile(Reading):
             self._settle()
 
     async def _put(self, data, offset, gone):
-        """Write once; how many bytes. `gone` is told of them even if they went out
-        too late for a task that was cancelled."""
+        """Write once; returns the number of bytes. `gone` is called with the number,
+        also
+        if the task was cancelled before the write completed."""
         positioned = self._seekable and not self._appending
         operation = self._raw.write(data, offset if positioned else -1)
         try:
@@ -162,7 +163,8 @@ class BinaryFile(Reading):
         return count
 
     def _settle(self):
-        """Agree on the position with the kernel, where it has a say or others look."""
+        """Agree with the descriptor's position: read it for a file that appends, set it
+        for a descriptor that belongs to other code (closefd=False)."""
         if self._seekable and self._appending:
             self._at = os.lseek(self._raw.fd, 0, os.SEEK_CUR)
         elif self._seekable and not self._closefd:
@@ -176,7 +178,8 @@ class BinaryFile(Reading):
         return self._at
 
     async def seek(self, offset, whence=os.SEEK_SET):
-        """Move to an offset from the start, the position or the end; the new one."""
+        """Move to an offset from the start, the position or the end; returns the new
+        position."""
         if whence not in WHENCES:
             raise ValueError(f"invalid whence value ({whence})")
         async with self._lock:
@@ -188,7 +191,7 @@ class BinaryFile(Reading):
             elif whence == os.SEEK_END:
                 offset = os.lseek(self._raw.fd, offset, whence)
             elif whence != os.SEEK_SET:
-                # These look for it on the disk.
+                # SEEK_DATA and SEEK_HOLE need the buffered bytes in the file.
                 offset = await Call(os.lseek, self._raw.fd, offset, whence)
             if offset < 0:
                 raise invalid()
@@ -201,8 +204,7 @@ class BinaryFile(Reading):
             return offset
 
     async def truncate(self, size=None):
-        """Cut or grow the file to this size, the position if None; the position
-        stays."""
+        """Set the file's size (None: to the position); the position stays."""
         async with self._lock:
             self._begin_write("truncate")
             await self._flush()
@@ -219,10 +221,10 @@ class BinaryFile(Reading):
         if not self._seekable:
             raise io.UnsupportedOperation("File or stream is not seekable.")
 
-    # ---- what the os module has
+    # ---- functions of the os module
 
     async def pread(self, size, offset):
-        """Bytes at an offset, with one read; many may run at a time."""
+        """Read bytes at an offset by one read; many may run at a time."""
         if size < 0 or offset < 0:
             raise invalid()
         if self._dirty:
@@ -233,7 +235,8 @@ class BinaryFile(Reading):
         return await self._raw.read(size, offset) if data is None else data
 
     async def preadinto(self, buffer, offset):
-        """Bytes at an offset into the buffer, with one read; how many."""
+        """Read at an offset into the buffer by one read; returns the number of
+        bytes."""
         if offset < 0:
             raise invalid()
         if self._dirty:
@@ -243,24 +246,25 @@ class BinaryFile(Reading):
         return await self._raw.readinto(buffer, offset) if count is None else count
 
     async def pwrite(self, data, offset):
-        """Write at an offset, with one write; how many bytes. Many may run at once."""
+        """Write at an offset by one write; returns the number of bytes. Many may run at
+        a time."""
         if offset < 0:
             raise invalid()
         if self._dirty:
             await self.flush()
         self._check()
         if self._seekable:
-            # What was read ahead may be older.
+            # The bytes read ahead may be outdated.
             self._chunk, self._start = b"", 0
         return await self._raw.write(data, offset)
 
     async def fsync(self):
-        """Have all that was written on the disk, and what the system knows of it."""
+        """Write data and metadata to the disk."""
         await self.flush()
         await self._raw.fsync(False)
 
     async def fdatasync(self):
-        """As fsync, without times and the like."""
+        """As fsync, without metadata such as times."""
         await self.flush()
         await self._raw.fsync(True)
 
@@ -270,15 +274,15 @@ class BinaryFile(Reading):
         await self._raw.fallocate(mode, offset, size)
 
     async def stat(self):
-        """os.fstat() of the file; what is not flushed is not counted."""
+        """os.fstat() of the file; bytes that are not flushed do not count."""
         self._check()
         return await self._raw.stat()
 
     # ---- the end
 
     async def close(self):
-        """Flush and close. Waits for what is in flight; a read from what cannot seek
-        (a pipe, a terminal) is cancelled and fails with ECANCELED."""
+        """Flush and close. Waits for the operations in flight; a read from a file that
+        cannot seek (a pipe, a terminal) is cancelled and fails with ECANCELED."""
         if self._closed:
             return
         self._closed = True
@@ -291,7 +295,7 @@ class BinaryFile(Reading):
             await self._release()
 
     async def _release(self):
-        """Close the descriptor, even if the task is cancelled meanwhile."""
+        """Close the descriptor, also if the task is cancelled meanwhile."""
         cancelled = None
         while self._raw.busy_count:
             try:

@@ -1,14 +1,14 @@
-"""Calls in the loop's default executor, awaited like operations of a ring."""
+"""Calls in the loop's default executor, with the interface of file operations."""
 
 import asyncio
 import functools
 
 
 class Call:
-    """A call in a thread, begun when it is made; awaiting it gives its result.
+    """A call in a thread, which starts at once; awaiting it returns its result.
 
-    Who is cancelled while waiting hears it when the call has returned: until then the
-    thread may use the memory and the descriptor that it was given.
+    A cancelled task gets CancelledError when the call has returned: until then the
+    thread may use the memory and the descriptor of the call.
     """
 
     def __init__(self, function, *args, **kwargs):
@@ -29,7 +29,7 @@ class Call:
 
     @property
     def late(self):
-        """The result that a cancelled task could not hear; None for an error."""
+        """The result that a cancelled task has not received; None for an error."""
         if self.future.done() and self.future.exception() is None:
             return self.future.result()
         return None

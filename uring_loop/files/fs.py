@@ -1,11 +1,11 @@
 """Coroutines with the names, arguments and errors of os and os.path.
 
 On the ring: `stat`, `lstat`, `mkdir`, `unlink`, `remove`, `rmdir`, `rename`, `replace`,
-`link`, `symlink`, and what is made of them (`exists`, `isfile`, `isdir`, `islink`,
-`getsize`, `makedirs`, …). The kernel has no operation for the rest, which runs in the
-loop's default executor, as everything does on the selector backend and on loops of
-others. Linux 5.11 brought unlinkat and renameat, 5.15 mkdirat, linkat and symlinkat;
-what the kernel lacks is called in the executor, too.
+`link`, `symlink`, and functions made of these (`exists`, `isfile`, `isdir`, `islink`,
+`getsize`, `makedirs`, …). For the other functions the kernel has no operation; they
+run in the loop's default executor. So do all functions on the epoll backend and on
+other event loops, and operations that the kernel lacks (Linux 5.11 added unlinkat and
+renameat, 5.15 mkdirat, linkat and symlinkat).
 """
 
 import os
@@ -17,7 +17,7 @@ from uring_loop.files import operations
 from uring_loop.files.executor import Call
 from uring_loop.files.rawfile import ring_with
 
-# What becomes a coroutine as it is: a call in a thread.
+# Functions of os that are called in a thread.
 IN_THREADS = (
     "access", "chmod", "chown", "getxattr", "lchown", "listdir", "listxattr", "mkfifo",
     "readlink", "removexattr", "scandir", "setxattr", "statvfs", "truncate", "utime",
@@ -26,14 +26,15 @@ PATHS_IN_THREADS = ("ismount", "realpath")
 
 
 def audited(event, *arguments):
-    """Tell the interpreter's audit hooks what os would; None stands for -1."""
+    """Raise the audit event of the os function; None is passed as -1."""
     sys.audit(event, *[-1 if argument is None else argument for argument in arguments])
 
 
 def loop_for(opcode, *paths):
-    """The running loop if this goes on its ring, else None.
+    """The running loop if the operation can use its ring, else None.
 
-    Only names do: os knows which of its functions take descriptors.
+    Only path names can: the functions of os check for themselves whether they accept a
+    descriptor.
     """
     if any(isinstance(path, int) for path in paths):
         return None
@@ -89,7 +90,7 @@ async def rename(src, dst, *, src_dir_fd=None, dst_dir_fd=None):
     await operations.rename(loop, src, dst, src_dir_fd, dst_dir_fd)
 
 
-# On Linux they are one.
+# The two are the same on Linux.
 replace = rename
 
 
@@ -105,7 +106,7 @@ async def link(src, dst, *, src_dir_fd=None, dst_dir_fd=None, follow_symlinks=Tr
 
 
 async def symlink(src, dst, target_is_directory=False, *, dir_fd=None):
-    """`target_is_directory` means nothing on Linux."""
+    """`target_is_directory` has no effect on Linux."""
     loop = loop_for("SYMLINKAT", src, dst)
     if loop is None:
         return await Call(os.symlink, src, dst, dir_fd=dir_fd)
@@ -113,11 +114,11 @@ async def symlink(src, dst, target_is_directory=False, *, dir_fd=None):
     await operations.symlink(loop, src, dst, dir_fd)
 
 
-# ---- made of these ----------------------------------------------------------------
+# ---- functions made of the above --------------------------------------------------
 
 
 async def mode_of(path, follow_symlinks=True):
-    """st_mode; 0 for what is not there or cannot be named."""
+    """st_mode; 0 for a missing file or an invalid name."""
     try:
         return (await stat(path, follow_symlinks=follow_symlinks)).st_mode
     except (OSError, ValueError):
@@ -176,13 +177,13 @@ async def makedirs(name, mode=0o777, exist_ok=False):
     try:
         await mkdir(name, mode)
     except OSError:
-        # The operating system says EEXIST, EACCES or EROFS for what is there.
+        # For an existing directory the error may be EEXIST, EACCES or EROFS.
         if not exist_ok or not await isdir(name):
             raise
 
 
 async def removedirs(name):
-    """os.removedirs: the directory, and all parents that are empty then."""
+    """os.removedirs: remove the directory, and all parents that are then empty."""
     await rmdir(name)
     head, tail = os.path.split(name)
     if not tail:
@@ -196,7 +197,7 @@ async def removedirs(name):
 
 
 async def renames(old, new):
-    """os.renames: makes the new directories, removes the old ones that are empty."""
+    """os.renames: make the new directories, remove old ones that are empty."""
     head, tail = os.path.split(new)
     if head and tail and not await exists(head):
         await makedirs(head)
@@ -206,7 +207,7 @@ async def renames(old, new):
         try:
             await removedirs(head)
         except OSError:
-            # It is not empty: os.renames says nothing, either.
+            # The directory is not empty: os.renames ignores that, too.
             pass
 
 

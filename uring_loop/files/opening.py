@@ -1,4 +1,4 @@
-"""Opens files: `uring_loop.open`, and what reads or writes a whole file in one call."""
+"""Opens files: `uring_loop.open`, and functions that read or write a whole file."""
 
 import errno
 import io
@@ -15,8 +15,8 @@ from uring_loop.files.executor import Call
 from uring_loop.files.rawfile import open_descriptor, raw_file
 from uring_loop.files.textfile import TextFile
 
-# What a buffer holds unless told otherwise: a trip through the loop costs more than a
-# system call, so the buffers are bigger than those of the builtin open.
+# The default buffer size. A trip through the loop costs more than a system call, so the
+# buffers are larger than those of the builtin open().
 BUFFER_BYTES = 65536
 COPY_BYTES = 1 << 20
 
@@ -30,15 +30,15 @@ FLAGS = {
 
 def open(file, mode="r", buffering=-1, encoding=None, errors=None, newline=None,
          closefd=True, opener=None, *, flags=0):
-    """Open a file; `async with` it, or await it: a BinaryFile or a TextFile.
+    """Open a file, by `async with` or `await`: a BinaryFile or a TextFile.
 
-    The arguments are those of the builtin `open`, and so are the errors. `flags` are
-    more flags for open(2), such as os.O_DIRECT: then there is no buffer, and offsets
-    and sizes must be multiples of the device's block (4096 always fits). Memory need
-    not be aligned, but what is (`aligned_buffer`) is not copied.
+    Arguments and errors are those of the builtin `open`. `flags` are additional flags
+    for open(2), such as os.O_DIRECT: then the file has no buffer, and offsets and sizes
+    must be multiples of the device's block size (4096 always fits). Memory need not be
+    aligned, but aligned memory (`aligned_buffer`) is not copied.
 
-    On io_uring (Linux 5.11) all of it completes on the loop's ring. On the selector
-    backend and on loops of others, the same calls run in the loop's default executor.
+    On io_uring (Linux 5.11) all operations complete on the loop's ring. On the epoll
+    backend and on other event loops, the same calls run in the loop's default executor.
     """
     arguments = Arguments(file, mode, buffering, encoding, errors, newline, closefd,
                           flags)
@@ -46,7 +46,7 @@ def open(file, mode="r", buffering=-1, encoding=None, errors=None, newline=None,
 
 
 class Opening:
-    """An open() that has not happened yet: for `async with` or `await`."""
+    """A pending open(), for `async with` or `await`."""
 
     def __init__(self, opening):
         self._opening = opening
@@ -64,7 +64,7 @@ class Opening:
 
 
 class Arguments:
-    """The arguments of open(), checked as the builtin checks them."""
+    """The arguments of open(), with the checks of the builtin."""
 
     def __init__(self, file, mode, buffering, encoding, errors, newline, closefd,
                  flags):
@@ -143,7 +143,7 @@ class Arguments:
 
 
 def kind_of_mode(mode):
-    """One of "r", "w", "a", "x"; ValueError as the builtin's."""
+    """One of "r", "w", "a", "x"; raises the builtin's ValueError."""
     if not isinstance(mode, str):
         raise TypeError(
             f"open() argument 'mode' must be str, not {type(mode).__name__}")
@@ -177,7 +177,7 @@ def refuse_text_arguments(encoding, errors, newline):
 
 
 def text_arguments(encoding, errors, newline):
-    """(encoding, errors, newline) as io.TextIOWrapper resolves and checks them."""
+    """(encoding, errors, newline), resolved and checked as by io.TextIOWrapper."""
     encoding = io.text_encoding(encoding, 4)
     if encoding == "locale":
         encoding = locale.getencoding()
@@ -186,7 +186,7 @@ def text_arguments(encoding, errors, newline):
 
 
 def aligned_buffer(size):
-    """Writable memory of `size` bytes that begins with a page, for O_DIRECT.
+    """Writable, page-aligned memory of `size` bytes, for O_DIRECT.
 
     A memoryview, zeroed. `readinto`, `preadinto`, `write` and `pwrite` use it without
     a copy.
@@ -198,13 +198,13 @@ def aligned_buffer(size):
 
 
 async def read_bytes(path):
-    """All bytes of a file."""
+    """Read all bytes of a file."""
     async with open(path, "rb", buffering=0) as file:
         return await file.read()
 
 
 async def read_text(path, encoding=None, errors=None, newline=None):
-    """All text of a file."""
+    """Read all text of a file."""
     if encoding is None:
         encoding = io.text_encoding(encoding)
     async with open(path, "r", -1, encoding, errors, newline) as file:
@@ -212,14 +212,14 @@ async def read_text(path, encoding=None, errors=None, newline=None):
 
 
 async def write_bytes(path, data):
-    """Make or replace a file with these bytes; how many."""
+    """Create or replace a file with these bytes; returns their number."""
     view = memoryview(data).cast("B")
     async with open(path, "wb") as file:
         return await file.write(view)
 
 
 async def write_text(path, data, encoding=None, errors=None, newline=None):
-    """Make or replace a file with this text; how many characters."""
+    """Create or replace a file with this text; returns the number of characters."""
     if not isinstance(data, str):
         raise TypeError(f"data must be str, not {type(data).__name__}")
     if encoding is None:
@@ -229,15 +229,15 @@ async def write_text(path, data, encoding=None, errors=None, newline=None):
 
 
 async def copyfile(source, target, *, progress=None):
-    """Copy a file's contents, as shutil.copyfile; the target.
+    """Copy a file's contents, as shutil.copyfile; returns the target.
 
-    progress: called after each chunk, at most 1 MiB, with (bytes copied, bytes in all,
-    as the source's size was at the start). Raises shutil.SameFileError,
-    or its base OSError while shutil has not been imported.
+    progress: called after each chunk (at most 1 MiB) with the number of bytes copied
+    and the source's size at the start. Raises shutil.SameFileError, or its base OSError
+    if shutil has not been imported.
     """
     async with open(source, "rb", buffering=0) as reader:
         found = await reader.stat()
-        # Not "w", which would empty it before we know.
+        # Not "w", which would empty the file before the check for the same file.
         async with open(target, "ab", buffering=0) as writer:
             if os.path.samestat(found, await writer.stat()):
                 raise same_file_error()(
@@ -253,7 +253,7 @@ async def copyfile(source, target, *, progress=None):
 
 
 def same_file_error():
-    """shutil.SameFileError, without an import for those who cannot name it."""
+    """shutil.SameFileError, or OSError if the program has not imported shutil."""
     shutil = sys.modules.get("shutil")
     return OSError if shutil is None else shutil.SameFileError
 

@@ -6,7 +6,7 @@ from uring_loop.driver.uapi cimport io_uring_sqe
 from uring_loop.scheduler.loop_core cimport LoopCore
 
 
-# What a result that is no error becomes.
+# The conversions of a successful result.
 cdef enum:
     GIVES_NOTHING
     GIVES_COUNT
@@ -24,16 +24,16 @@ cdef class FileOperation(Operation):
     cdef bint cancelled
     cdef bint repeatable
     cdef bint repeated
-    # What the entry's addresses point to: objects, a view of one, memory of our own.
+    # The targets of the entry's addresses: objects, a buffer view, allocated memory.
     cdef object memory
     cdef object second_memory
     cdef Py_buffer view
     cdef bint has_view
     cdef void *own_memory
-    # What an error names.
+    # The file names of an error.
     cdef object filename
     cdef object filename2
-    # The task that waits, as asyncio's Future keeps it.
+    # The waiting task, in the same fields as in asyncio's Future.
     cdef public bint _asyncio_future_blocking
     cdef object callback
     cdef object context
@@ -55,10 +55,11 @@ cdef class RingFile:
     cdef LoopCore loop
     cdef readonly int fd
     cdef readonly bint direct
-    # Operations in flight, and the Future of who waits for their end.
+    # The number of operations in flight, and the Future of `wait_idle`.
     cdef readonly Py_ssize_t busy_count
     cdef object idle
-    # Can what is cached be read at once? How much more in the loop's iteration?
+    # Does the file support reads from the page cache without waiting? How many more
+    # bytes may be read in that way in the current iteration?
     cdef bint caches
     cdef unsigned long step_number
     cdef Py_ssize_t bytes_left

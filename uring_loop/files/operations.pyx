@@ -1,11 +1,11 @@
-"""Files: each request is one operation, which the task that makes it awaits.
+"""File operations: each request is one operation, which its task awaits.
 
-A FileOperation is what a Future would be, without one: the task waits for the
-operation itself, and its completion runs the task at once. Cancelling the task asks
-the kernel to cancel the request; the task hears of it when the kernel has answered,
-whatever the answer is. So nobody gets back memory that the kernel may still touch.
+A FileOperation takes the place of a Future: the task waits for the operation itself,
+and the completion runs the task at once. Cancelling the task requests the cancellation
+of the request; the task gets CancelledError when the kernel has completed the request.
+So the caller never gets back memory that the kernel may still access.
 
-An operation must be awaited where it is made, by a task of its loop, and once.
+An operation must be awaited at once, by one task of its loop.
 """
 
 cimport cython
@@ -46,11 +46,11 @@ cdef extern from "<sys/sysmacros.h>":
     uint64_t makedev(unsigned major, unsigned minor)
 
 cdef enum:
-    # The kernel moves no more in one request.
+    # The kernel's limit for one request.
     MOST_BYTES = 0x7FFFF000
-    # Fits every device that O_DIRECT works on.
+    # Sufficient for O_DIRECT on every device.
     ALIGNMENT = 4096
-    # What a file may take from the page cache in one iteration of the loop.
+    # The most bytes read from the page cache per file and iteration of the loop.
     BYTES_AT_ONCE = 1048576
 
 OPCODES = {
@@ -73,12 +73,12 @@ cdef dict NAMES = {opcode: name for name, opcode in OPCODES.items()}
 
 @cython.final
 cdef class FileOperation(Operation):
-    """One request on a file or a path; awaiting it gives its result.
+    """One request on a file or a path; awaiting it returns its result.
 
-    It speaks as much of asyncio's Future as a task needs to wait for it.
+    The class has the methods of asyncio's Future that a waiting task uses.
     """
 
-    # ---- the kernel's side
+    # ---- operation
 
     cdef int prepare(self, io_uring_sqe *sqe) except -1:
         sqe[0] = self.entry
@@ -92,8 +92,8 @@ cdef class FileOperation(Operation):
 
     cdef int complete(self, int res, unsigned flags) except -1:
         if not (self.cancel_requested or self.loop._closed):
-            # A signal disturbed it, or the thread that had submitted it has ended:
-            # neither was asked for, and nothing has been done yet.
+            # A signal interrupted the request, or the thread that submitted it has
+            # ended. In both cases nothing has been done yet: repeat it.
             if res == -EINTR or (res == -ECANCELED and not self.repeated):
                 self.repeated = res == -ECANCELED
                 self.loop.ring.prepare(self)
@@ -104,7 +104,7 @@ cdef class FileOperation(Operation):
             else:
                 self.error = self.failure(os_error(res))
         except Exception as exc:
-            # Short of memory: the task hears it.
+            # A MemoryError is raised in the task.
             self.error = exc
         self.drop_memory()
         if self.cancelled:
@@ -112,7 +112,7 @@ cdef class FileOperation(Operation):
         return self.finish()
 
     cdef int finish(self) except -1:
-        """Run the task that waits; a closed loop runs none."""
+        """Run the waiting task, unless the loop is closed."""
         cdef Handle handle
         cdef object callback = self.callback
         self.done = True
@@ -126,7 +126,10 @@ cdef class FileOperation(Operation):
         handle._args = (self,)
         handle._loop = self.loop
         handle._context = self.context
-        return run_handle(handle)
+        run_handle(handle)
+        if self.loop.held.first is not None:
+            self.loop.held.callback_returned()
+        return 0
 
     cdef object converted(self, int res):
         if self.gives == GIVES_BYTES:
@@ -137,13 +140,13 @@ cdef class FileOperation(Operation):
             return stat_result(<uring_statx *>self.own_memory)
         if self.gives == GIVES_DESCRIPTOR:
             if self.cancelled or self.loop._closed:
-                # Nobody will hear of it.
+                # The task gets no result: close the descriptor.
                 os.close(res)
             return res
         return None
 
     cdef object taken_bytes(self, Py_ssize_t size):
-        """The bytes read; the operation no longer holds them."""
+        """The bytes read, cut to the size of the result."""
         cdef PyObject *taken
         if self.own_memory != NULL:
             return PyBytes_FromStringAndSize(<char *>self.own_memory, size)
@@ -185,21 +188,22 @@ cdef class FileOperation(Operation):
         return 0
 
     def __dealloc__(self):
-        # Only what is not in flight is freed: the ledger holds the rest.
+        # The operation is not in flight, or the ledger would hold it.
         if self.has_view:
             PyBuffer_Release(&self.view)
         free(self.own_memory)
 
-    # ---- a ring that is gone
+    # ---- move to another ring
 
     cdef bint abandoned(self) except -1:
-        """Its memory is the kernel's for ever: nobody will say when it let go."""
+        """The old ring posts no completion, so the request may access its memory at any
+        later time: that memory is never freed."""
         if self.repeatable and not self.cancel_requested and not self.loop._closed:
             try:
                 self.replace_memory()
                 return True
             except MemoryError:
-                # It ends as one that cannot be repeated.
+                # End as an operation that cannot be repeated.
                 pass
         Py_INCREF(self)
         self.error = CancelledError() if self.cancelled else RuntimeError(
@@ -214,7 +218,7 @@ cdef class FileOperation(Operation):
         return False
 
     cdef int replace_memory(self) except -1:
-        """Leave the memory to the request that was, and take new one."""
+        """Leave the memory to the old request and allocate new memory."""
         cdef size_t size = self.entry.len
         Py_INCREF(self.memory)
         if self.gives == GIVES_STAT:
@@ -226,7 +230,7 @@ cdef class FileOperation(Operation):
             self.entry.addr = <uint64_t><uintptr_t>PyBytes_AS_STRING(self.memory)
         return 0
 
-    # ---- the task's side
+    # ---- future
 
     def __await__(self):
         return self
@@ -253,13 +257,13 @@ cdef class FileOperation(Operation):
 
     def result(self):
         if self.error is not None:
-            # Raised once more, it would grow a traceback of both.
+            # Raise it once: each raise adds to the exception's traceback.
             error, self.error = self.error, None
             raise error
         return self.value
 
     def cancel(self, msg=None):
-        """Ask the kernel; the task hears CancelledError when it has answered."""
+        """Request the cancellation; the task gets CancelledError at the completion."""
         if self.done:
             return False
         self.cancelled = True
@@ -268,20 +272,20 @@ cdef class FileOperation(Operation):
 
     @property
     def late(self):
-        """The result that a cancelled task could not hear; None for an error."""
+        """The result that a cancelled task has not received; None for an error."""
         return self.value
 
     def __repr__(self):
         name = NAMES.get(self.entry.opcode, self.entry.opcode)
-        what = "" if self.file is None else f" fd={self.file.fd}"
+        target = "" if self.file is None else f" fd={self.file.fd}"
         if self.filename is not None:
-            what = f" {self.filename!r}"
+            target = f" {self.filename!r}"
         state = "in flight" if self.in_flight else "done" if self.done else "idle"
-        return f"<FileOperation {name}{what} {state}>"
+        return f"<FileOperation {name}{target} {state}>"
 
 
 cdef object stat_result(uring_statx *found):
-    """os.stat()'s answer, of statx()'s."""
+    """Convert the result of statx() to os.stat_result."""
     times = [(t.tv_sec, t.tv_nsec) for t in (
         found.stx_atime, found.stx_mtime, found.stx_ctime)]
     return os.stat_result((
@@ -299,9 +303,9 @@ cdef object stat_result(uring_statx *found):
 
 @cython.final
 cdef class RingFile:
-    """A descriptor, and how many operations on it are in flight.
+    """A descriptor and the number of its operations in flight.
 
-    An offset of -1 is the file's own position, for what cannot seek or appends.
+    An offset of -1 is the file's own position, for files that cannot seek or append.
     """
 
     def __cinit__(self, LoopCore loop not None, int fd, bint direct=False):
@@ -319,7 +323,7 @@ cdef class RingFile:
         return op
 
     def read(self, Py_ssize_t size, int64_t offset):
-        """bytes; fewer than asked for at the end of the file, or now and then."""
+        """Read at most `size` bytes; a short result is possible before the end, too."""
         cdef FileOperation op = self.operation(GIVES_BYTES, offset >= 0)
         cdef void *address
         size = min(size, MOST_BYTES)
@@ -332,7 +336,7 @@ cdef class RingFile:
         return op.start()
 
     def readinto(self, buffer, int64_t offset):
-        """How many bytes there are in the buffer now."""
+        """Read into the buffer; the result is the number of bytes."""
         cdef FileOperation op = self.operation(GIVES_COUNT, False)
         op.hold_view(buffer, PyBUF_WRITABLE)
         io_uring_prep_read(
@@ -340,15 +344,15 @@ cdef class RingFile:
         return op.start()
 
     def read_now(self, Py_ssize_t size, int64_t offset):
-        """The bytes, if the page cache has them all and it need not be waited for; None
-        says to read() them."""
+        """The bytes if all of them are in the page cache, else None: then use
+        read()."""
         if not self.may_read_now(size, offset):
             return None
         data = PyBytes_FromStringAndSize(NULL, size)
         return data if self.reads_now(PyBytes_AS_STRING(data), size, offset) else None
 
     def readinto_now(self, buffer, int64_t offset):
-        """How many bytes there are in the buffer now, as read_now(); else None."""
+        """Fill the buffer as read_now() does: the number of bytes, or None."""
         cdef Py_buffer view
         cdef Py_ssize_t count = -1
         PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
@@ -359,8 +363,8 @@ cdef class RingFile:
         return count if count >= 0 else None
 
     cdef bint may_read_now(self, Py_ssize_t size, int64_t offset) noexcept:
-        """Bounded for each iteration of the loop, or a task that reads what is cached
-        would never let go of it."""
+        """Limit cached reads per iteration of the loop: a task that reads cached data
+        would starve all others."""
         # Arithmetic only: cannot raise.
         if self.direct or not self.caches or offset < 0 or size <= 0:
             return False
@@ -371,16 +375,16 @@ cdef class RingFile:
         return self.bytes_left >= 0
 
     cdef bint reads_now(self, char *address, Py_ssize_t size, int64_t offset) noexcept:
-        """What is short, at the end of the file or since only a part is cached, is the
-        ring's: a read on a file is short at its end only."""
-        # A system call that never sleeps: cannot raise, and the GIL stays.
+        """Read from the page cache; False for an error or a short read, which the ring
+        repeats: a result must be short at the end of the file only."""
+        # A system call that never sleeps: it cannot raise, and keeps the GIL.
         cdef ssize_t res = uring_read_now(self.fd, address, size, offset)
         if res == -EOPNOTSUPP:
             self.caches = False
         return res == size
 
     def write(self, data, int64_t offset):
-        """How many bytes were written, which may be fewer than there are."""
+        """Write; the result is the number of bytes written, which may be short."""
         cdef FileOperation op = self.operation(GIVES_COUNT, False)
         cdef void *address
         cdef size_t size
@@ -415,11 +419,12 @@ cdef class RingFile:
         return op.start()
 
     def close(self):
-        """Close the descriptor. Nothing else may be in flight: see `wait_idle`."""
+        """Close the descriptor. No other operation may be in flight: see
+        `wait_idle`."""
         cdef FileOperation op = self.operation(GIVES_NOTHING, False)
         io_uring_prep_close(&op.entry, self.fd)
         op.start()
-        # The number may be another file's soon.
+        # The number may name another file soon.
         self.fd = -1
         return op
 
@@ -432,14 +437,14 @@ cdef class RingFile:
         return 0
 
     async def wait_idle(self):
-        """Wait until nothing is in flight."""
+        """Wait until no operation is in flight."""
         while self.busy_count:
             if self.idle is None:
                 self.idle = self.loop.create_future()
             await self.idle
 
     def cancel_reads(self):
-        """Ask for the end of all reads in flight; they fail with ECANCELED."""
+        """Request the end of all reads in flight; they fail with ECANCELED."""
         for op in self.loop.ring.in_flight():
             if (isinstance(op, FileOperation) and (<FileOperation>op).file is self
                     and (<FileOperation>op).entry.opcode == IORING_OP_READ):
@@ -447,7 +452,7 @@ cdef class RingFile:
 
 
 def fallocate_now(int fd, int mode, int64_t offset, int64_t size):
-    """fallocate(2), here and now: the os module has only a part of it."""
+    """fallocate(2) by a direct call; os.posix_fallocate() has no modes."""
     cdef int res
     with nogil:
         res = libc_fallocate(fd, mode, offset, size)
@@ -458,7 +463,7 @@ def fallocate_now(int fd, int mode, int64_t offset, int64_t size):
 # ---- paths ----------------------------------------------------------------------
 
 cdef FileOperation on_path(LoopCore loop, int gives, path, path2=None):
-    """An operation that names its paths in errors and holds them as C strings."""
+    """An operation that holds its paths as C strings and names them in errors."""
     cdef FileOperation op = FileOperation.__new__(FileOperation)
     op.loop = loop
     op.gives = gives
@@ -491,7 +496,7 @@ cdef int prepare_statx(FileOperation op, int fd, bytes path, int flags) except -
 
 
 def openat(LoopCore loop not None, path, int flags, unsigned mode, dir_fd=None):
-    """A descriptor, not inherited by child processes."""
+    """Open a file; the descriptor is not inherited by child processes."""
     cdef FileOperation op = on_path(loop, GIVES_DESCRIPTOR, path)
     io_uring_prep_openat(
         &op.entry, directory(dir_fd), <bytes>op.memory, flags | O_CLOEXEC, mode)

@@ -9,16 +9,16 @@ import stat as modes
 from uring_loop.files import fs, opening
 from uring_loop.files.executor import Call
 
-# As pathlib: what is not there, or cannot be named, is just not there.
+# As in pathlib: a missing file and an invalid name give False.
 ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EBADF, errno.ELOOP)
 
 
 class Path(pathlib.PurePosixPath):
     """A path whose methods that touch the disk are coroutines.
 
-    What goes on the ring and what in a thread says `uring_loop.fs`. What only computes
-    is pathlib's own and is not awaited. It equals a pathlib.PurePosixPath, and works
-    wherever a path does (os.PathLike).
+    The docstring of `uring_loop.fs` lists the operations on the ring and in threads.
+    Methods without I/O are pathlib's own and are not awaited. A Path equals a
+    pathlib.PurePosixPath, and is accepted wherever a path is (os.PathLike).
     """
 
     __slots__ = ()
@@ -52,7 +52,7 @@ class Path(pathlib.PurePosixPath):
     async def touch(self, mode=0o666, exist_ok=True):
         await Call(pathlib.Path(self).touch, mode, exist_ok)
 
-    # ---- what it is
+    # ---- properties of the file
 
     async def stat(self, *, follow_symlinks=True):
         return await fs.stat(self, follow_symlinks=follow_symlinks)
@@ -61,14 +61,14 @@ class Path(pathlib.PurePosixPath):
         return await fs.lstat(self)
 
     async def _mode(self, follow_symlinks=True):
-        """st_mode; 0 for what is not there."""
+        """st_mode; 0 for a missing file."""
         try:
             return (await self.stat(follow_symlinks=follow_symlinks)).st_mode
         except OSError as exc:
             if exc.errno not in ABSENT:
                 raise
         except ValueError:
-            # A null byte in the name.
+            # The name contains a null byte.
             pass
         return 0
 
@@ -119,7 +119,7 @@ class Path(pathlib.PurePosixPath):
             await self.parent.mkdir(parents=True, exist_ok=True)
             await self.mkdir(mode, parents=False, exist_ok=exist_ok)
         except OSError:
-            # The operating system says EEXIST, EACCES or EROFS for what is there.
+            # For an existing directory the error may be EEXIST, EACCES or EROFS.
             if not exist_ok or not await self.is_dir():
                 raise
 
@@ -168,23 +168,23 @@ class Path(pathlib.PurePosixPath):
         return await self._in_thread("expanduser")
 
     async def iterdir(self):
-        """What the directory holds; its names are read before the first is given."""
+        """The entries of the directory; all names are read before the first yield."""
         for name in await fs.listdir(self):
             yield self / name
 
     async def glob(self, pattern, **options):
-        """Matches, all found before the first is given; options of pathlib's glob."""
+        """Matches, all found before the first yield; options of pathlib's glob."""
         for path in await self._all("glob", pattern, options):
             yield path
 
     async def rglob(self, pattern, **options):
-        """Matches below, all found before the first is given."""
+        """Matches in all subdirectories, all found before the first yield."""
         for path in await self._all("rglob", pattern, options):
             yield path
 
     async def walk(self, *args, **options):
-        """(directory, names of directories, names of files), all found at once; only
-        where pathlib.Path has it, from Python 3.12 on."""
+        """(directory, names of directories, names of files), all found before the first
+        yield. Only where pathlib.Path has it, from Python 3.12 on."""
         walk = functools.partial(pathlib.Path(self).walk, *args, **options)
         for folder, folders, names in await Call(lambda: list(walk())):
             yield type(self)(folder), folders, names

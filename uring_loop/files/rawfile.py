@@ -1,6 +1,6 @@
-"""Descriptors of files without a buffer: on the ring, or in threads where it is not.
+"""Unbuffered files: on the ring, or in threads where the driver has no file operations.
 
-Both kinds have the same methods. Each begins the operation and returns an awaitable,
+Both classes have the same methods. Each starts the operation and returns an awaitable,
 to be awaited at once and by one task. An offset of -1 is the file's own position.
 """
 
@@ -12,7 +12,7 @@ from uring_loop.files import operations
 from uring_loop.files.executor import Call
 from uring_loop.scheduler.loop_core import LoopCore
 
-# What every descriptor needs; all came with Linux 5.6.
+# The operations that every RingFile needs; Linux 5.6 has all of them.
 NEEDED = ("OPENAT", "CLOSE", "STATX", "READ", "WRITE", "FSYNC", "FALLOCATE")
 
 
@@ -29,7 +29,7 @@ def ring_with(*opcodes):
 def raw_file(fd, direct=False):
     """The descriptor as a RingFile or a ThreadFile.
 
-    direct: it was opened with O_DIRECT, which wants aligned memory.
+    direct: it was opened with O_DIRECT, which needs aligned memory.
     """
     loop = ring_with(*NEEDED)
     if loop is None:
@@ -58,7 +58,7 @@ class ThreadFile:
         self._calls = set()
 
     def read(self, size, offset):
-        """bytes; fewer than asked for at the end of the file, or now and then."""
+        """Read at most `size` bytes; a short result is possible before the end, too."""
         if self.direct:
             return self._call(read_direct, self.fd, size, offset)
         if offset < 0:
@@ -66,17 +66,17 @@ class ThreadFile:
         return self._call(os.pread, self.fd, size, offset)
 
     def read_now(self, size, offset):
-        """The bytes, where they need not be waited for: in threads never."""
+        """None: a thread is always waited for."""
 
     def readinto_now(self, buffer, offset):
         """As read_now()."""
 
     def readinto(self, buffer, offset):
-        """How many bytes there are in the buffer now."""
+        """Read into the buffer; the result is the number of bytes."""
         return self._call(read_into, self.fd, buffer, offset)
 
     def write(self, data, offset):
-        """How many bytes were written, which may be fewer than there are."""
+        """Write; the result is the number of bytes written, which may be short."""
         if self.direct:
             data = aligned_copy(data)
         if offset < 0:
@@ -96,8 +96,9 @@ class ThreadFile:
         return self._call(os.fstat, self.fd)
 
     def close(self):
-        """Close the descriptor. Nothing else may be in flight: see `wait_idle`."""
-        # The number may be another file's soon.
+        """Close the descriptor. No other operation may be in flight: see
+        `wait_idle`."""
+        # The number may name another file soon.
         fd, self.fd = self.fd, -1
         return self._call(os.close, fd)
 
@@ -106,12 +107,12 @@ class ThreadFile:
         return len(self._calls)
 
     async def wait_idle(self):
-        """Wait until nothing is in flight."""
+        """Wait until no operation is in flight."""
         while self._calls:
             await asyncio.wait(self._calls)
 
     def cancel_reads(self):
-        """A thread cannot be cancelled: a read that waits for data goes on waiting."""
+        """Do nothing: a read in a thread cannot be cancelled."""
 
     def _call(self, function, *args):
         call = Call(function, *args)
@@ -135,7 +136,7 @@ def read_direct(fd, size, offset):
 
 
 def aligned_copy(data):
-    """The same bytes in memory that begins with a page."""
+    """Copy the bytes to page-aligned memory."""
     size = memoryview(data).nbytes
     if size == 0:
         return b""

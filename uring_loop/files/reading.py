@@ -1,7 +1,8 @@
-"""What all files have that read lines, and the half of a BinaryFile that reads.
+"""Base classes of files: iteration over lines, and the reading half of BinaryFile.
 
-Bytes read ahead are `_chunk[_start:]`; the first of them is at `_at`, the position that
-the user sees. What has been read when a task is cancelled is left there for the next.
+The bytes read ahead are `_chunk[_start:]`; the first of them is at `_at`, the position
+that the user sees. If a task is cancelled, the bytes already read stay there for the
+next read.
 """
 
 import asyncio
@@ -9,10 +10,10 @@ import io
 
 
 class Lines:
-    """Lines of a file that has `readline`, bytes or text."""
+    """Iteration over the lines of a file with `readline`, bytes or text."""
 
     async def readlines(self, hint=-1):
-        """Lines, until they have more than `hint` bytes or characters, or all."""
+        """All lines, or lines until their total size exceeds `hint`."""
         lines, total = [], 0
         while line := await self.readline():
             lines.append(line)
@@ -33,20 +34,20 @@ class Lines:
 
 
 class Reading(Lines):
-    """What BinaryFile inherits; it brings the descriptor, the lock and the writing."""
+    """The reading methods of BinaryFile, which adds descriptor, lock and writing."""
 
     async def _begin_read(self, attempt="read"):
-        """With the lock held: nothing may wait to be written when something is read."""
+        """Prepare a read, with the lock held: flush the unwritten bytes first."""
         self._check()
         if not self._readable:
             raise io.UnsupportedOperation(attempt)
         if self._seekable and not self._buffer_bytes:
-            # What readline() read too much: each read asks the file itself.
+            # Drop the surplus bytes of readline(): an unbuffered read reads the file.
             self._chunk, self._start = b"", 0
         await self._flush()
 
     async def read(self, size=-1):
-        """Up to `size` bytes, fewer only at the end; all that there are for -1."""
+        """Read `size` bytes, fewer only at the end; -1: to the end."""
         if size is None:
             size = -1
         end = self._start + size
@@ -60,11 +61,11 @@ class Reading(Lines):
             return self._take(len(self._chunk) if size < 0 else self._start + size)
 
     async def readall(self):
-        """All that there is up to the end."""
+        """Read to the end of the file."""
         return await self.read()
 
     async def read1(self, size=-1):
-        """Up to `size` bytes with one read at most; a buffer full for -1."""
+        """Read up to `size` bytes by at most one read; -1: up to the buffer size."""
         if size < 0:
             size = self._buffer_bytes or io.DEFAULT_BUFFER_SIZE
         async with self._lock:
@@ -72,14 +73,16 @@ class Reading(Lines):
             return await self._read_once(size) if size else b""
 
     async def peek(self, size=0):
-        """The bytes that come next, without moving; at least one unless at the end."""
+        """The next bytes, without moving the position; at least one unless at the
+        end."""
         async with self._lock:
             await self._begin_read("peek")
             await self._gather(1)
             return self._chunk[self._start:]
 
     async def readinto(self, buffer):
-        """Fill the buffer; how many bytes it got, fewer only at the end."""
+        """Fill the buffer; returns the number of bytes, which is short only at the
+        end."""
         view = memoryview(buffer).cast("B")
         async with self._lock:
             await self._begin_read("readinto")
@@ -92,14 +95,14 @@ class Reading(Lines):
             return done
 
     async def readinto1(self, buffer):
-        """Put bytes into the buffer with one read at most; how many."""
+        """Read into the buffer by at most one read; returns the number of bytes."""
         view = memoryview(buffer).cast("B")
         async with self._lock:
             await self._begin_read("readinto1")
             return self._take_into(view) or await self._read_into(view)
 
     async def readline(self, size=-1):
-        """Bytes up to the next newline, but `size` at most."""
+        """Read up to and including the next newline, at most `size` bytes."""
         if size is None:
             size = -1
         end = self._chunk.find(b"\n", self._start) + 1
@@ -114,7 +117,7 @@ class Reading(Lines):
             return self._take(end)
 
     def _take(self, end):
-        """The unread bytes up to this index of the chunk; they are read now."""
+        """Take the unread bytes up to this index of the chunk."""
         chunk, start = self._chunk, self._start
         data = chunk[start:end] if start or end < len(chunk) else chunk
         self._at += len(data)
@@ -129,7 +132,7 @@ class Reading(Lines):
         return len(data)
 
     def _line_end(self, size):
-        """Where in the chunk the line ends; None if more has to be read to know."""
+        """The index of the line's end in the chunk; None if more must be read."""
         limit = len(self._chunk) if size < 0 else self._start + size
         end = self._chunk.find(b"\n", self._start, limit) + 1
         if end:
@@ -137,18 +140,18 @@ class Reading(Lines):
         return limit if 0 <= size and limit <= len(self._chunk) else None
 
     async def _more(self):
-        """Read once behind what is unread; False at the end of the file."""
+        """Append one read to the unread bytes; False at the end of the file."""
         unread = len(self._chunk) - self._start
         if self._buffer_bytes or self._seekable:
             fetch = max(unread, self._buffer_bytes)
         else:
-            # Nothing could be put back.
+            # Surplus bytes could not be put back.
             fetch = 1
         await self._gather(unread + 1, fetch)
         return len(self._chunk) > unread
 
     async def _gather(self, size, fetch=0):
-        """Have `size` bytes unread, or all that there are (-1, or at the end)."""
+        """Read until `size` bytes are unread, or to the end of the file (-1)."""
         unread = len(self._chunk) - self._start
         if 0 <= size <= unread:
             return
@@ -163,22 +166,22 @@ class Reading(Lines):
                     break
                 unread += len(parts[-1])
                 if self._raw.direct and len(parts[-1]) < want:
-                    # The end: a read from there would not be aligned.
+                    # This is the end: a read from there would not be aligned.
                     break
         finally:
-            # Whatever ends it, nothing that was read is lost.
+            # Keep the bytes already read after an exception, too.
             self._chunk, self._start = b"".join(parts), 0
 
     async def _rest_bytes(self, unread):
-        """How much to ask for when all is wanted: the rest and one byte, which shows
-        the end in the same read. Files of unknown size say 0."""
+        """The size of a read to the end: the rest of the file and one byte, so that the
+        same read detects the end. st_size is 0 for files of unknown size."""
         found = await self._raw.stat()
         rest = found.st_size - self._at - unread + 1
-        # In whole pages, as O_DIRECT wants it.
+        # Whole pages, which O_DIRECT needs.
         return -(-max(rest, self._buffer_bytes, 8192) // 4096) * 4096
 
     async def _fetch(self, size, offset, parts):
-        """Read once and add what came to the parts; False at the end of the file."""
+        """Read once and append the bytes to `parts`; False at the end of the file."""
         if not self._seekable:
             offset = -1
         data = self._raw.read_now(size, offset)
@@ -205,7 +208,8 @@ class Reading(Lines):
         return self._take(self._start + size)
 
     async def _read_into(self, view):
-        """Read once; what fills a buffer goes straight into the caller's memory."""
+        """Read once; a read of at least a buffer's size goes directly to the caller's
+        memory."""
         if self._buffer_bytes > len(view):
             await self._gather(1)
             return self._take_into(view)

@@ -1,9 +1,10 @@
 """A text file of `uring_loop.open`: io.TextIOWrapper's work over a BinaryFile.
 
 Bytes are read in chunks and decoded by the stdlib's incremental decoders. `_text` is
-what the chunks in `_chunks` decoded to and `_used` how much of it has been read; chunks
-that have been read whole are dropped, but for the last. A chunk remembers the decoder's
-state before it, so that `tell` can say a position from which `seek` decodes again.
+the decoded text of the chunks in `_chunks`, and `_used` the number of characters
+already read. Chunks that have been read completely are dropped, except for the last. A
+chunk keeps the decoder's state before it, so that `tell` can return a position from
+which `seek` decodes again.
 """
 
 import asyncio
@@ -14,8 +15,8 @@ import os
 from uring_loop.files.reading import Lines
 
 CHUNK_BYTES = 65536
-# A position of tell(): where to read from, with which state of the decoder, and how
-# many characters to skip. Only the first is not 0 for most encodings.
+# A position of tell(): the offset to read from, the state of the decoder, and the
+# number of characters to skip. For most encodings the last two are 0.
 STATE_SHIFT = 64
 SKIP_SHIFT = 192
 
@@ -40,7 +41,7 @@ class TextFile(Lines):
         self._decoder = self._new_decoder()
         self._forget()
         if buffer._writable and buffer._seekable and buffer._at:
-            # No byte order mark in the middle of a file.
+            # Do not write a byte order mark in the middle of a file.
             self._encoder.setstate(0)
 
     def _new_decoder(self):
@@ -50,10 +51,10 @@ class TextFile(Lines):
         return decoder
 
     def _forget(self):
-        """Nothing is read ahead any more."""
+        """Drop the text read ahead."""
         self._text, self._used, self._chunks = "", 0, []
 
-    # ---- what it is
+    # ---- properties
 
     @property
     def name(self):
@@ -65,7 +66,7 @@ class TextFile(Lines):
 
     @property
     def newlines(self):
-        """The kinds of newlines seen so far, as the builtin's."""
+        """The kinds of newlines read so far, as of the builtin."""
         return getattr(self._decoder, "newlines", None)
 
     def fileno(self):
@@ -97,7 +98,7 @@ class TextFile(Lines):
     # ---- reading
 
     async def read(self, size=-1):
-        """Up to `size` characters, fewer only at the end; all that there are for -1."""
+        """Read `size` characters, fewer only at the end; -1: to the end."""
         async with self._lock:
             self._check(readable=True)
             if size is None or size < 0:
@@ -114,7 +115,7 @@ class TextFile(Lines):
         return text
 
     async def readline(self, size=-1):
-        """Characters up to the next newline, but `size` at most."""
+        """Read up to and including the next newline, at most `size` characters."""
         if size is None:
             size = -1
         end = self._line_end(self._used)
@@ -141,7 +142,7 @@ class TextFile(Lines):
         return data
 
     def _line_end(self, start):
-        """Where in the text the line ends; 0 if more has to be read to know."""
+        """The index of the line's end in the text; 0 if more must be read."""
         text, newline = self._text, self._newline
         if newline == "":
             feed = text.find("\n", start)
@@ -169,7 +170,8 @@ class TextFile(Lines):
     # ---- writing
 
     async def write(self, text):
-        """Encode and write; how many characters, newlines counted once."""
+        """Encode and write; returns the number of characters before the translation of
+        newlines."""
         if not isinstance(text, str):
             raise TypeError(
                 f"write() argument must be str, not {type(text).__name__}")
@@ -193,7 +195,7 @@ class TextFile(Lines):
             await self.write(line)
 
     async def flush(self):
-        """Hand what was written to the kernel."""
+        """Write the buffered bytes to the file."""
         await self.buffer.flush()
 
     # ---- the position
@@ -209,14 +211,14 @@ class TextFile(Lines):
             raise io.UnsupportedOperation("underlying stream is not seekable")
         await self.buffer.flush()
         if self._used == len(self._text):
-            # All that was read has been used: behind it, and not before a mark of the
-            # byte order, though no character lies between.
+            # All text has been read: the position is behind the last chunk. It must not
+            # be before a byte order mark, though no character lies between.
             pending, flags = self._decoder.getstate() if self._chunks else (b"", 0)
             return self.buffer._at - len(pending) | flags << STATE_SHIFT
         return self._chunks[0].cookie(self._used, self._new_decoder())
 
     async def seek(self, cookie, whence=os.SEEK_SET):
-        """Move to what `tell` said, to the start, or (0, 2) to the end."""
+        """Move to a position of `tell`, to the start, or (0, 2) to the end."""
         async with self._lock:
             self._check()
             if not self.buffer._seekable:
@@ -254,7 +256,7 @@ class TextFile(Lines):
         self._take(skip)
 
     async def truncate(self, size=None):
-        """Cut or grow the file to this many bytes; the position stays."""
+        """Set the file's size in bytes; the position stays."""
         async with self._lock:
             self._check()
             return await self.buffer.truncate(size)
@@ -274,8 +276,8 @@ class TextFile(Lines):
 
 
 class Chunk:
-    """Bytes as read: where they began, the decoder's state before them, and how many
-    characters they made."""
+    """A chunk of bytes with its offset, the decoder's state before it, and the number
+    of its characters."""
 
     def __init__(self, offset, state, data, text):
         self.pending, self.flags = state
@@ -284,9 +286,10 @@ class Chunk:
         self.length = len(text)
 
     def cookie(self, used, decoder):
-        """The position behind this many of the characters."""
+        """The position after `used` of the chunk's characters."""
         data = self.pending + self.data
-        # The fewest bytes that give so many characters: more bytes never give fewer.
+        # Find the smallest number of bytes that decode to `used` characters: more
+        # bytes never decode to fewer characters.
         low, high = 0, len(data)
         while low < high:
             middle = (low + high) // 2

@@ -1,6 +1,7 @@
-"""Runs a loop as a source of a GLib main context, and asyncio programs inside GLib.
+"""GLib as the host: a loop as a GSource, and asyncio programs on a GLib main loop.
 
-Needs PyGObject. From the GSource of QEMU's io_uring context; see docs/guest.md.
+Needs PyGObject. The design is that of the GSource of QEMU's AioContext; see
+docs/guest.md.
 """
 
 import asyncio
@@ -15,15 +16,15 @@ from uring_loop.loop import Loop
 def attach(loop, context=None, *, priority=GLib.PRIORITY_DEFAULT, quit=None, **options):
     """Let a GLib main context (default: the default one) run the loop.
 
-    Returns the source. It belongs to the thread that iterates the context;
-    `source.destroy()` ends it, and has to come before `loop.close()`.
+    Returns the source, which belongs to the thread that iterates the context.
+    `source.destroy()` detaches the loop and must be called before `loop.close()`.
 
-    quit     called when `loop.stop()` has stopped the loop, and when a callback raises
-             KeyboardInterrupt or SystemExit: then `source.failure` is that exception.
-             Without `quit`, PyGObject prints it
+    quit     called after `loop.stop()`, and when a callback raises KeyboardInterrupt or
+             SystemExit; then `source.failure` is that exception. Without `quit`,
+             PyGObject prints the exception
     options  those of `Guest`
 
-    Raises RuntimeError if the loop is closed or runs already.
+    Raises RuntimeError if the loop is closed or running.
     """
     source = LoopSource(loop, quit, options)
     source.set_priority(priority)
@@ -32,8 +33,8 @@ def attach(loop, context=None, *, priority=GLib.PRIORITY_DEFAULT, quit=None, **o
 
 
 class LoopSource(GLib.Source):
-    """A loop as a GSource. Not recursive: in a main loop that a callback runs, the
-    loop rests until the callback has returned."""
+    """A loop as a GSource. The source is not recursive: while a callback runs the main
+    loop, no other callback of the loop runs."""
 
     def __init__(self, loop, quit=None, options={}):
         super().__init__()
@@ -64,17 +65,16 @@ class LoopSource(GLib.Source):
         return GLib.SOURCE_CONTINUE
 
     def destroy(self):
-        """The loop no longer runs; another may run it, or it may be closed."""
+        """Detach the loop, which may then be closed or run by other means."""
         super().destroy()
         self._stack.close()
 
 
 class GLibLoop(Loop):
-    """A Loop whose `run_forever` runs a main loop of GLib that runs it.
+    """A Loop whose `run_forever` runs a GLib.MainLoop with the loop as a source.
 
-    So everything of asyncio works inside GLib: `run_until_complete`, `asyncio.Runner`,
-    Ctrl-C. `context` is a GLib.MainContext, default the default one; options are
-    those of `Loop`.
+    So `run_until_complete`, `asyncio.Runner` and Ctrl-C work inside GLib. `context` is
+    a GLib.MainContext (default: the default one); options are those of `Loop`.
     """
 
     def __init__(self, context=None, **options):
@@ -82,7 +82,7 @@ class GLibLoop(Loop):
         self._context = context
 
     def run_forever(self):
-        """Run a GLib.MainLoop until stop() is called, and all its other sources."""
+        """Run a GLib.MainLoop, with all its other sources, until stop() is called."""
         main = GLib.MainLoop(self._context)
         source = attach(self, self._context, quit=main.quit)
         try:

@@ -1,4 +1,4 @@
-"""Guest: a loop that somebody else's main loop runs, without a helper thread."""
+"""Guest: a loop that a foreign main loop runs, without a helper thread."""
 
 import asyncio
 import contextlib
@@ -13,8 +13,8 @@ class Guest(GuestCore):
     """Lets a foreign main loop (the host) run a Loop, turn by turn, in its own thread.
 
     loop    a `Loop` that is neither running nor closed
-    budget  seconds after which `dispatch` comes back, though there may be more to do;
-            one callback runs in any case
+    budget  seconds after which `dispatch` returns, even if more callbacks are ready; at
+            least one callback runs
 
     In each of its turns, inside `with guest.running():`, the host
 
@@ -22,12 +22,12 @@ class Guest(GuestCore):
     2. sleeps until then, or until `fileno()` is readable,
     3. calls `dispatch()` if `check()` says so.
 
-    A host that cannot be asked before it sleeps calls `dispatch()`, then `prepare()`
+    A host without a hook before its sleep calls `dispatch()`, then `prepare()`,
     whenever the descriptor is readable or the time is over: see `uring_loop.hosts`.
 
-    Whatever the host's code schedules in between (`call_soon`, `create_task`,
-    `call_later`, `transport.write`, ...) wakes it up. From the GSource of QEMU's
-    `fdmon-io_uring`; see docs/guest.md.
+    Work that the host's code schedules between turns (`call_soon`, `create_task`,
+    `call_later`, `transport.write`, ...) makes the descriptor readable. The design is
+    that of the GSource in QEMU's `fdmon-io_uring`; see docs/guest.md.
     """
 
     def __init__(self, loop, *, budget=0.005):
@@ -36,13 +36,14 @@ class Guest(GuestCore):
 
     @contextlib.contextmanager
     def running(self, on_stop=None):
-        """The loop counts as running in here; the host's main loop belongs inside.
+        """Context manager around the host's main loop, within which the loop is
+        running.
 
-        on_stop()  is called when the loop has been stopped by `loop.stop()`: let it
-                   end the host's main loop. The loop rests from then on.
+        on_stop()  is called after `loop.stop()`, and should end the host's main loop.
+                   No callback of the loop runs from then on.
 
-        Raises RuntimeError if the loop is closed or runs already. As `run_forever`,
-        this makes the calling thread the ring's owner and may move the ring.
+        Raises RuntimeError if the loop is closed or running. As `run_forever`, this
+        makes the calling thread the ring's owner and may move the loop to a new ring.
         """
         loop = self.loop
         loop._check_closed()
@@ -66,13 +67,13 @@ class Guest(GuestCore):
             loop._thread_id = None
 
     def dispatch(self):
-        """Run what there is to run, for about `budget` seconds at most.
+        """Run the loop's ready callbacks, for about `budget` seconds at most.
 
-        An exception in a callback goes to the loop's exception handler; only
-        KeyboardInterrupt and SystemExit come out of here, and the next call goes on
-        behind the callback that raised. In a callback that runs the host's main loop
-        this does nothing, since asyncio's callbacks do not expect each other in their
-        midst; what comes meanwhile is served when the callback has returned.
+        An exception in a callback goes to the loop's exception handler.
+        KeyboardInterrupt and SystemExit are raised here, and the next call continues
+        behind the callback that raised. While a callback runs the host's main loop,
+        this does nothing, since asyncio's callbacks are not reentrant; events that
+        arrive meanwhile are handled when the callback has returned.
         """
         loop = self.loop
         previous = events._get_running_loop()
@@ -90,10 +91,11 @@ class Guest(GuestCore):
 
     @contextlib.contextmanager
     def paused(self):
-        """In here nothing of the loop is run, and asyncio knows of no running loop.
+        """Context manager within which no callback of the loop runs, and asyncio has no
+        running loop.
 
-        For a callback that runs another asyncio loop, and for host code that is not
-        to be disturbed.
+        For a callback that runs another asyncio loop, and for host code that must not
+        be interrupted by callbacks.
         """
         loop = self.loop
         previous = events._get_running_loop()

@@ -119,6 +119,7 @@ cdef class GuestCore:
         cdef int64_t timeout
         self.check_attached()
         if self.held_count or self.stopped:
+            self.loop.held.flush()
             return None
         self.claim()
         if self.midway:
@@ -148,6 +149,7 @@ cdef class GuestCore:
         if self.held_count or self.stopped:
             # Else the descriptor would keep the host of a nested main loop awake.
             self.drain()
+            self.loop.held.flush()
             return False
         if self.has_work() or self.loop._stopping or self.loop.timeout_ns() == 0:
             return True
@@ -228,9 +230,8 @@ cdef class GuestCore:
             self.turn()
         finally:
             self.held_count -= 1
-            # Ctrl-C may have left a callback between two writes.
-            if self.loop.held_writer is not None:
-                self.loop.held_writer.flush_held()
+            # Also if the time is over or Ctrl-C has come before the iteration's end.
+            self.loop.held.finish()
         self.stopped = self.loop._stopping and not self.midway
         return self.stopped
 
@@ -240,6 +241,7 @@ cdef class GuestCore:
         cdef LoopCore loop = self.loop
         if not self.midway:
             self.begin_step()
+        loop.held.begin()
         while loop.todo and loop.ready:
             loop.todo -= 1
             loop.run_one(loop.pop_ready())
@@ -261,6 +263,7 @@ cdef class GuestCore:
             if now_ns() >= end:
                 return False
         self.midway = False
+        loop.held.finish()
         return True
 
     cdef int begin_step(self) except -1:

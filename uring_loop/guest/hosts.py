@@ -1,8 +1,8 @@
-"""Runs a loop inside Qt, tkinter or another asyncio loop: descriptor and timer.
+"""Qt, tkinter and other asyncio loops as hosts, by a descriptor and a timer.
 
-These main loops cannot be asked before they sleep, as GLib can. So each turn of the
-guest ends with the question how long it may rest, and starts a timer with the answer.
-Each class is a context manager that belongs around the host's own main loop.
+These main loops have no hook before their sleep, as GLib has. So each turn of the guest
+ends with `prepare()`, and starts a timer with its result. Each class is a context
+manager around the host's own main loop.
 """
 
 import contextlib
@@ -12,11 +12,11 @@ from uring_loop.guest.guest_core import Turn
 
 
 class Host:
-    """What the hosts have in common.
+    """The base class of the hosts.
 
-    A callback that ends the loop by `loop.stop()`, or from which KeyboardInterrupt or
-    SystemExit comes, ends the host's main loop by `quit()`; the exception is raised
-    at the end of the `with` block. `guest` is the `Guest`.
+    `loop.stop()`, and a callback that raises KeyboardInterrupt or SystemExit, end the
+    host's main loop by `quit()`; the exception is raised at the end of the `with`
+    block. `guest` is the `Guest`.
     """
 
     def __init__(self, loop, quit, **options):
@@ -45,7 +45,7 @@ class Host:
 
     def _take_turn(self):
         if self._turning:
-            # A callback runs the main loop. The descriptor would keep it awake.
+            # A callback runs the main loop: the descriptor would keep that loop awake.
             self._silenced = True
             self._unwatch()
             return
@@ -71,15 +71,15 @@ class Host:
         raise NotImplementedError
 
     def _set_timer(self, seconds):
-        """Call _turn after so many seconds, instead of what was said before."""
+        """Call _turn after `seconds`; replaces the timer of the last call."""
         raise NotImplementedError
 
 
 class QtHost(Host):
     """Inside Qt: `with QtHost(loop, QtCore): app.exec()`.
 
-    `QtCore` is that module of PySide6, PyQt6 or another binding of theirs. The
-    application has to be there already.
+    `QtCore` is the module of PySide6, PyQt6 or a compatible binding. The application
+    object must exist.
     """
 
     def __init__(self, loop, QtCore, *, quit=None, **options):
@@ -108,7 +108,7 @@ class QtHost(Host):
 class TkHost(Host):
     """Inside tkinter: `with TkHost(loop, root): root.mainloop()`."""
 
-    # What tkinter calls READABLE.
+    # The value of tkinter.READABLE.
     _READABLE = 2
 
     def __init__(self, loop, root, *, quit=None, **options):
@@ -132,8 +132,9 @@ class TkHost(Host):
 
 
 class AsyncioHost(Host):
-    """Inside another asyncio loop of the same thread, of whatever kind:
-    `with AsyncioHost(loop, host): host.run_forever()`, or in a coroutine there."""
+    """Inside another asyncio loop of the same thread:
+    `with AsyncioHost(loop, host): host.run_forever()`, or in a coroutine of the
+    host."""
 
     def __init__(self, loop, host, *, quit=None, **options):
         super().__init__(loop, quit or host.stop, **options)

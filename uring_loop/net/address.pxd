@@ -1,11 +1,11 @@
 cdef struct RawName:
-    # A sockaddr of AF_INET or AF_INET6; 0: none.
+    # A sockaddr of AF_INET or AF_INET6; family 0: none.
     unsigned short family
     unsigned short port
     unsigned int rest[6]
 
 
-# 1: taken; 0: the socket module must be asked; -1: there is none.
+# 1: the name was stored; 0: the socket module must convert it; -1: there is no name.
 cdef int take_sockname(int fd, RawName *name) noexcept
 cdef int take_peername(int fd, RawName *name) noexcept
 cdef object read_name(const RawName *name)

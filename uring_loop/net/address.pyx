@@ -1,8 +1,8 @@
-"""Internet addresses: the kernel's sockaddr to Python's tuple and back, remembered.
+"""Internet addresses: converts the kernel's sockaddr to Python's tuple and back.
 
-A datagram socket hears from the same few peers over and over. Only numeric addresses
-are understood; for all else the socket module is asked, which also has the right error
-for what is wrong.
+A datagram socket usually has few peers, so an AddressBook caches both directions. Only
+numeric addresses are converted here. All others are left to the socket module, which
+also raises the errors for invalid ones.
 """
 
 cimport cython
@@ -19,14 +19,14 @@ from uring_loop.driver.libc cimport (
 
 cdef enum:
     TEXT_BYTES = 46
-    # Peers remembered at a time.
+    # The most peers in the cache.
     NAMES_MOST = 1024
     FLOWINFO_MOST = 0xFFFFF
 
 
 @cython.final
 cdef class AddressBook:
-    """The addresses that one socket of family AF_INET or AF_INET6 has met."""
+    """The cached addresses of one socket of family AF_INET or AF_INET6."""
 
     def __cinit__(self, int family):
         self.family = family
@@ -49,7 +49,8 @@ cdef class AddressBook:
         return name
 
     cdef bytes raw(self, address):
-        """The sockaddr of a numeric address; None if the socket module must look."""
+        """The sockaddr of a numeric address; None: the socket module must convert
+        it."""
         cdef bytes raw
         if not PyTuple_CheckExact(address) or not is_plain(<tuple>address):
             return None
@@ -94,8 +95,8 @@ cdef class AddressBook:
 
 
 cdef bint is_plain(tuple address) except -1:
-    """A str and numbers, of exactly these types: equal ones of others (5.0 for 5) are
-    errors to the socket module, but would be found in a dictionary."""
+    """Is the address a str and ints, of exactly these types? The socket module refuses
+    equal values of other types (5.0 for 5), but a dictionary would find them."""
     cdef Py_ssize_t i
     if len(address) < 2 or not PyUnicode_CheckExact(address[0]):
         return False
@@ -108,16 +109,16 @@ cdef bint is_plain(tuple address) except -1:
 cdef int take_sockname(int fd, RawName *name) noexcept:
     # System call and stores: cannot raise.
     cdef unsigned size = sizeof(RawName)
-    return looked_at(getsockname(fd, <sockaddr *>name, &size), name)
+    return checked_family(getsockname(fd, <sockaddr *>name, &size), name)
 
 
 cdef int take_peername(int fd, RawName *name) noexcept:
     # System call and stores: cannot raise.
     cdef unsigned size = sizeof(RawName)
-    return looked_at(getpeername(fd, <sockaddr *>name, &size), name)
+    return checked_family(getpeername(fd, <sockaddr *>name, &size), name)
 
 
-cdef int looked_at(int res, RawName *name) noexcept:
+cdef int checked_family(int res, RawName *name) noexcept:
     # Compares numbers: cannot raise.
     if res == 0 and (name.family == AF_INET or name.family == AF_INET6):
         return 1
@@ -126,7 +127,7 @@ cdef int looked_at(int res, RawName *name) noexcept:
 
 
 cdef object read_name(const RawName *name):
-    """The tuple that the socket module makes of it."""
+    """The address as the tuple that the socket module returns."""
     if name.family == AF_INET:
         return name_of_inet(<const sockaddr_in *>name)
     return name_of_inet6(<const sockaddr_in6 *>name)

@@ -8,10 +8,11 @@ import socket
 from asyncio import base_events
 
 from uring_loop.driver.libc cimport (
-    AF_INET, AF_INET6, IPPROTO_TCP, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET,
-    SO_ERROR, getsockopt, inet_pton)
+    AF_INET, AF_INET6, IPPROTO_TCP, POLLOUT, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET,
+    SO_ERROR, getsockopt, inet_pton, poll, pollfd)
 from uring_loop.driver.ring cimport os_error
-from uring_loop.net.sock_calls cimport SocketWait, begin_connecting, end_wait, is_plain
+from uring_loop.net.sock_calls cimport (
+    SocketWait, begin_connect_wait, end_wait, is_plain)
 from uring_loop.net.user_sockets import UserSocket
 from uring_loop.scheduler.loop_core cimport LoopCore
 from uring_loop.scheduler.loop_core import StockLoop
@@ -29,7 +30,7 @@ async def sock_connect(LoopCore self, sock, address):
         resolved = await self._ensure_resolved(
             address, family=family, type=sock.type, proto=sock.proto, loop=self)
         address = resolved[0][4]
-    wait = begin_connect(self, sock, address)
+    wait = begin_connect(self, sock, address, False)
     if wait is not None:
         try:
             await wait.future
@@ -38,20 +39,35 @@ async def sock_connect(LoopCore self, sock, address):
         check_connected(sock, address)
 
 
-cdef SocketWait begin_connect(LoopCore loop, sock, address):
-    """None if it is connected already."""
-    cdef int error
+cdef SocketWait begin_connect(LoopCore loop, sock, address, bint look):
+    """Start to connect; returns None if the socket is connected at once.
+
+    look  poll once before waiting: an address of this machine has answered by then
+    """
+    cdef int error = -1
     try:
         error = sock.connect_ex(address)
     except (TypeError, OverflowError):
-        # What is wrong is told in its name.
-        return sock.connect(address)
+        # The message of connect() names connect(), as on asyncio.
+        sock.connect(address)
+        error = 0
     if error == 0:
         return None
     if error not in (EINPROGRESS, EALREADY, EAGAIN, EINTR):
         raise os_error(-error)
-    # After EINTR, too, the kernel goes on connecting.
-    return begin_connecting(loop, sock)
+    # The kernel continues to connect after EINTR, too.
+    if look and has_answer(sock.fileno()):
+        check_connected(sock, address)
+        return None
+    return begin_connect_wait(loop, sock)
+
+
+cdef bint has_answer(int fd) noexcept:
+    # A system call: cannot raise.
+    cdef pollfd asked
+    asked.fd = fd
+    asked.events = POLLOUT
+    return poll(&asked, 1, 0) > 0
 
 
 cdef int check_connected(sock, address) except -1:
@@ -67,8 +83,8 @@ cdef int check_connected(sock, address) except -1:
 
 async def create_connection(
         LoopCore self, protocol_factory, host=None, port=None, **options):
-    """asyncio's own, but for the most usual case, a numeric address and no options:
-    the same steps without the choices between them."""
+    """asyncio's method. The most common case, a numeric address without options, has
+    the same steps compiled, without the branches for the options."""
     cdef SocketWait wait
     cdef int family = 0
     if not options and not self.debug:
@@ -80,7 +96,7 @@ async def create_connection(
     address = (host, port) if family == AF_INET else (host, port, 0, 0)
     sock = Socket(family, SOCK_STREAM | SOCK_NONBLOCK, IPPROTO_TCP)
     try:
-        wait = begin_connect(self, sock, address)
+        wait = begin_connect(self, sock, address, True)
         if wait is not None:
             try:
                 await wait.future
@@ -102,7 +118,7 @@ async def create_connection(
 
 
 cdef int numeric_family(host, port) except -1:
-    """Of an address that needs no resolving; 0 for all that asyncio should look at."""
+    """The family of a numeric address; 0 for all others, which asyncio resolves."""
     cdef char address[16]
     if (not PyUnicode_CheckExact(host) or not PyLong_CheckExact(port)
             or not 0 <= port <= 0xFFFF or not host.isascii() or "\0" in host):
@@ -114,7 +130,8 @@ cdef int numeric_family(host, port) except -1:
 
 
 cdef bint is_unchanged(loop) except -1:
-    """Has nobody put something of his own in the place of a step?"""
+    """Are all STEPS and the socket class the original ones, without patch or
+    override?"""
     if socket.socket is not Socket or base_events.socket is not socket:
         return False
     for name, function in STEPS:

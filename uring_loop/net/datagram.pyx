@@ -182,6 +182,8 @@ cdef class DatagramTransport(Transport):
             raise
         except BaseException as exc:
             self.callback_failed(self.protocol.datagram_received, (data, address), exc)
+        if self.loop.held.first is not None:
+            self.loop.held.callback_returned()
         return 0
 
     def _deliver_pending(self):
@@ -251,8 +253,9 @@ cdef class DatagramTransport(Transport):
                 logger.warning("socket.send() raised exception.")
             self.conn_lost += 1
             return
-        if self.loop.held_writer is not None:
-            self.loop.held_writer.flush_held()
+        if self.loop.held.first is not None:
+            # Written before this datagram: sent before it.
+            self.loop.held.flush()
         if self.backlog or not self.send_now(data, addr):
             self.keep(bytes(data), addr)
 
@@ -285,17 +288,18 @@ cdef class DatagramTransport(Transport):
 
     def send_slowly(self, data, address):
         """Through the socket module, which knows every address and its errors."""
+        taken = True
         try:
             self.sock.sendto(data, address)
         except (BlockingIOError, InterruptedError):
-            return False
+            taken = False
         except OSError as exc:
             self.protocol.error_received(exc)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
             self.fatal_error(exc, "Fatal write error on datagram transport")
-        return True
+        return taken
 
     cdef int keep(self, bytes data, address) except -1:
         self.backlog.append((data, address))

@@ -1,9 +1,9 @@
-from uring_loop.scheduler.loop_core cimport Writer
+from uring_loop.scheduler.held_writes cimport Writer
+from uring_loop.scheduler.loop_core cimport LoopCore
 
-from libc.stdint cimport int64_t
 
-
-cdef class PiecemealWriter(Writer):
+cdef class GatheringWriter(Writer):
+    cdef LoopCore loop
     # The descriptor is known outside the transport.
     cdef bint exposed
     # The iteration of the last write, and how many writes it had.
@@ -12,10 +12,17 @@ cdef class PiecemealWriter(Writer):
     # Iterations in a row that had several; below 0: that many do not count.
     cdef signed char habit
 
+    cdef bint may_hold(self) noexcept
     cdef bint writes_piecemeal(self, unsigned int step) noexcept
-    cdef int note_flushed(self, Py_ssize_t pieces_count, int64_t held_ns) noexcept
+    cdef int note_sent(self) noexcept
+    cdef int flush_held(self) except -1
+
+
+cdef bint has_company(LoopCore loop) noexcept
 
 
 cdef enum:
-    # Larger writes are never held back.
-    HOLD_BYTES = 16384
+    # From this size on a write is sent at once.
+    BULK_WRITE_BYTES = 16384
+    # A connection that holds so much back sends it.
+    HOLD_BYTES = 65536

@@ -1,34 +1,56 @@
-"""The rule by which a connection's writes of one callback are sent together.
+"""The rule by which writes wait for each other, to be sent in one pass.
 
-asyncio sends within write(). So do our transports, except for connections that have
-shown a habit: in each of their last iterations that wrote, they wrote more than once,
-as a server does that writes the head of an answer and then its body. From then on the
-first piece waits for the next one, at most until the callback that wrote it has
-returned, or until anything else wants to send; then all pieces go out with one
-sendmsg(2). A send costs more than all that the loop itself does for a request.
+A send between two callbacks wakes the peer, cools the processor's caches, and costs
+more than all that the loop itself does for a request. So:
 
-A connection that breaks the habit sends at once again, and so does a connection whose
-callback took long while a piece was waiting. A connection whose descriptor is known
-outside the transport is never held back: its bytes must be in the kernel when write()
-returns, or the program's own bytes would overtake them.
+alone    A write is sent within write(), as on asyncio, if nothing else is ready in this
+         iteration: no handle, completion, report of a watch or due timer is left, and
+         nothing is held back. So a callback may wait, without `await`, for what its
+         write causes, and one connection at a time waits for nothing.
+company  Otherwise it waits for the end of the iteration (scheduler/held_writes.pyx).
+habit    A connection that is alone and has written several times in each of its last
+         iterations, as a server does that writes the head of an answer and then its
+         body, has the pieces of one callback sent together when that has returned.
+
+Whoever looks finds everything sent: close(), get_write_buffer_size(), a fork and so on.
+A connection whose descriptor is known outside the transport is never held back: its
+bytes must be in the kernel when write() returns, or the program's own would overtake
+them.
 """
 
-from uring_loop.scheduler.loop_core cimport Writer
+from uring_loop.driver.uapi cimport io_uring_cq_ready
+from uring_loop.scheduler.held_writes cimport Writer
+from uring_loop.scheduler.loop_core cimport LoopCore
 
 cdef enum:
     # Iterations after which it is a habit.
     HABIT_AFTER = 4
     # ... and after which it may be one again.
     PAUSE = -64
-    # The peer of a held piece must not notice the delay.
-    LONG_NS = 500_000
 
 
-cdef class PiecemealWriter(Writer):
-    """Base of transports: counts how the application writes."""
+cdef bint has_company(LoopCore loop) noexcept:
+    """Is anything left to run in this iteration, or anything held back?"""
+    # Loads only: cannot raise.
+    return (loop.held.first is not None or loop.todo > 0 or loop.reports_left > 0
+            or loop.watches_due or io_uring_cq_ready(&loop.ring.ring) > 0
+            or len(loop.due) > 0)
+
+
+cdef class GatheringWriter(Writer):
+    """Base of transports: decides whether a write may wait."""
+
+    cdef bint may_hold(self) noexcept:
+        """To be asked with each small write."""
+        # Cannot raise: loads and numbers only.
+        cdef LoopCore loop = self.loop
+        cdef bint piecemeal = self.writes_piecemeal(<unsigned int>loop.step_number)
+        if not loop.held.open or self.exposed or loop.ring.is_forked():
+            return False
+        return piecemeal or has_company(loop)
 
     cdef bint writes_piecemeal(self, unsigned int step) noexcept:
-        """To be asked with each write: may it wait for the next one?"""
+        """Count a write: is it a habit to write several times in an iteration?"""
         # Cannot raise: numbers only.
         if self.write_step == step:
             if self.writes_count < 2:
@@ -40,17 +62,21 @@ cdef class PiecemealWriter(Writer):
                 self.habit += 1
             self.write_step = step
             self.writes_count = 1
-        return self.habit == HABIT_AFTER and not self.exposed
+        return self.habit == HABIT_AFTER
 
-    cdef int note_flushed(self, Py_ssize_t pieces_count, int64_t held_ns) noexcept:
-        """The pieces that went out together, and how long the first one waited."""
+    cdef int note_sent(self) noexcept:
+        """What was held leaves: was it a single piece that waited for a second one?"""
         # Cannot raise: numbers only.
-        if pieces_count == 1 or held_ns > LONG_NS:
+        if self.loop.held.until_return and self.writes_count < 2:
             self.habit = PAUSE
         return 0
 
+    cdef int flush_held(self) except -1:
+        """If anything of this transport waits in the loop, send all that waits: what
+        was written first is sent first."""
+        return self.loop.held.flush() if self.is_held else 0
+
     def _flush_held(self):
-        """Send what is held back."""
         self.flush_held()
 
     def _expose(self):

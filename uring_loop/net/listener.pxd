@@ -1,5 +1,5 @@
 from uring_loop.scheduler.loop_core cimport LoopCore
-from uring_loop.scheduler.watches cimport Waiter
+from uring_loop.scheduler.watch cimport Waiter
 
 
 cdef class Listener(Waiter):
@@ -10,24 +10,25 @@ cdef class Listener(Waiter):
     cdef object context
     cdef dict serving
     cdef int fd
-    # Of the sockets accepted; asking the socket module makes an enum each time.
+    # Attributes of accepted sockets. The socket module makes an enum at each access.
     cdef int family
     cdef int kind
     cdef int proto
-    # How many connections one report may bring.
+    # The most connections to accept per report.
     cdef Py_ssize_t backlog
     cdef bint wanted
-    # How many connections in a row came alone; after how many it gives way to others,
-    # 0 while no others are known; WatchSet.vain_count when it last looked.
+    # The number of reports in a row that brought one connection; the number after which
+    # the listener yields one (0: the socket is not known to be shared); the value of
+    # WatchSet.empty_polls_count at the last check.
     cdef int wins
-    cdef int patience
-    cdef unsigned long vain_seen
+    cdef int wins_limit
+    cdef unsigned long empty_polls_seen
 
     cdef int accepted(self, int fd) except -1
     cdef int make_task(self, int fd) except -1
     cdef int make_transport(self, int fd) except -1
-    cdef bint has_company(self) except -1
+    cdef bint has_other_work(self) except -1
     cdef Py_ssize_t accept_some(self) except -1
-    cdef int notice_rivals(self, Py_ssize_t count) except -1
-    cdef int give_way(self) except -1
+    cdef int detect_sharing(self, Py_ssize_t count) except -1
+    cdef int yield_connection(self) except -1
     cdef int failed(self, int error) except -1

@@ -1,17 +1,18 @@
-"""The listener: accepts the connections of one listening socket when epoll says ready.
+"""The listener: accepts the connections of one listening socket by readiness.
 
-A connection that nobody has been told of stays in the kernel's backlog: for the other
-processes and loops that accept on the same socket, and for who comes after this server.
-So nothing is accepted in advance, as a multishot accept on the ring would do.
+A connection that has not been announced to a protocol stays in the kernel's backlog,
+for other processes and loops that accept on the same socket and for a later server. A
+multishot accept on the ring would take connections in advance.
 
 Where several processes, or loops of one process, share a socket, each connection wakes
-all that sleep, and the first one wins. Which one that is depends on where the scheduler
-has put them, and may be the same for a long time: of 400 connections, one after the
-other, two workers on two processors served 84 and 316 (two of asyncio's 52 and 348).
-EPOLLEXCLUSIVE would not help: the kernel ignores it where the epoll set is itself
-polled. So a listener that has been woken in vain knows that it has rivals; after
-`FEW_WINS` connections in a row that came alone it does not take the next one, but stays
-out of the set for a millisecond. With that the two served 178 and 222 at worst.
+all that sleep, and the first one gets it. Which one is first depends on the placement
+by the kernel's scheduler, and may be the same for a long time: of 400 connections, one
+after the other, two workers on two processors served 84 and 316 (two of asyncio's 52
+and 348). EPOLLEXCLUSIVE would not help: the kernel ignores it in an epoll set that is
+itself polled. So a listener that has been woken without getting a connection assumes
+that the socket is shared. After `WINS_LIMIT_LEAST` reports in a row with one connection
+each, the listener yields the next connection: it leaves the epoll set for a
+millisecond. With that rule the two workers served 178 and 222 at worst.
 """
 
 cimport cython
@@ -31,35 +32,37 @@ from uring_loop.driver.ring cimport os_error
 from uring_loop.driver.uapi cimport io_uring_cq_ready
 from uring_loop.net.stream cimport StreamTransport
 from uring_loop.scheduler.loop_core cimport LoopCore
-from uring_loop.scheduler.watches cimport Waiter, WatchSet
+from uring_loop.scheduler.watch cimport Waiter
+from uring_loop.scheduler.watches cimport WatchSet
 
 cdef enum:
-    # So many connections are accepted at a time while other work waits.
-    FEW_CONNECTIONS = 8
-    # After so many wins in a row a listener gives way to those who share the socket.
-    # Each time that nobody takes the connection it waits for half as many more.
-    FEW_WINS = 8
-    MANY_WINS = 64
+    # The most connections to accept per report while other work waits.
+    BUSY_BATCH = 8
+    # After this number of wins in a row a listener yields a connection. The number
+    # grows by half of WINS_LIMIT_LEAST each time that no other process takes the
+    # connection.
+    WINS_LIMIT_LEAST = 8
+    WINS_LIMIT_MOST = 64
 
-# How long. An idle process that has been woken needs 0.03 to 0.3 ms, more where other
-# programs keep the processors busy.
-cdef double GIVE_WAY_SECONDS = 0.001
+# The time out of the epoll set. A woken idle process accepts within 0.03 to 0.3 ms,
+# later where other programs keep the processors busy.
+cdef double YIELD_SECONDS = 0.001
 cdef tuple RESOURCE_ERRORS = (EMFILE, ENFILE, ENOBUFS, ENOMEM)
 cdef tuple TRANSIENT_ERRORS = (EAGAIN, EINTR, ECONNABORTED)
 
 
 @cython.final
 cdef class Listener(Waiter):
-    """Accepts on one listening socket, and makes transports of the connections.
+    """Accepts on one listening socket and makes the connections' transports.
 
-    `serving` holds the arguments of BaseSelectorEventLoop._start_serving by name.
+    `serving` maps the argument names of BaseSelectorEventLoop._start_serving to values.
     """
 
     def __cinit__(self, LoopCore loop not None, sock, protocol_factory, server,
                   dict serving not None):
         self.loop = loop
         self.sock = sock
-        # ValueError for a closed socket, as registering it with asyncio gives.
+        # A closed socket raises ValueError, as on asyncio.
         self.fd = selectors._fileobj_to_fd(sock.fileno())
         self.family = sock.family
         self.kind = sock.type
@@ -67,18 +70,18 @@ cdef class Listener(Waiter):
         self.protocol_factory = protocol_factory
         self.server = server
         self.serving = serving
-        # asyncio accepts nothing with a backlog of 0, and spins.
+        # With a backlog of 0 asyncio accepts no connection and spins.
         self.backlog = max(serving["backlog"], 1)
         self.context = contextvars.copy_context()
         self.wanted = True
 
     def start(self):
-        """Wait for connections, unless they are no longer wanted."""
+        """Wait for connections, unless the listener was stopped."""
         if self.wanted and not self.loop._closed and self.sock.fileno() == self.fd:
             (<WatchSet>self.loop.watcher).wait(self.fd, False, self, None, False)
 
     def stop(self):
-        """Accept no more."""
+        """Stop accepting for good."""
         self.wanted = False
         self.pause()
 
@@ -88,50 +91,52 @@ cdef class Listener(Waiter):
 
     cdef int on_ready(self) except -1:
         cdef Py_ssize_t count
-        if self.patience and self.wins >= self.patience:
-            self.give_way()
+        if self.wins_limit and self.wins >= self.wins_limit:
+            self.yield_connection()
             return 0
         count = self.accept_some()
-        # Connections that come faster than they are accepted need no rule: whoever is
-        # idle gets one.
+        # Several connections at a time need no rule: each idle process gets one.
         self.wins = self.wins + 1 if count == 1 else 0
-        self.notice_rivals(count)
+        self.detect_sharing(count)
         return 0
 
-    cdef int notice_rivals(self, Py_ssize_t count) except -1:
-        """Has a wake-up brought nothing since the last connection?"""
-        cdef unsigned long vain_count = (<WatchSet>self.loop.watcher).vain_count
-        if (count == 0 or self.vain_seen != vain_count) and not self.patience:
-            # A clock that a test has replaced may stand still.
-            self.patience = 0 if self.loop.has_time_override else FEW_WINS
-        self.vain_seen = vain_count
+    cdef int detect_sharing(self, Py_ssize_t count) except -1:
+        """Set `wins_limit` if a wake-up since the last report brought no connection."""
+        cdef unsigned long polls_count = (
+            <WatchSet>self.loop.watcher).empty_polls_count
+        if ((count == 0 or self.empty_polls_seen != polls_count)
+                and not self.wins_limit):
+            # A replaced clock may not advance, and the yield would not end.
+            self.wins_limit = 0 if self.loop.has_time_override else WINS_LIMIT_LEAST
+        self.empty_polls_seen = polls_count
         return 0
 
-    cdef int give_way(self) except -1:
-        """Let others have the connection that waits."""
+    cdef int yield_connection(self) except -1:
+        """Leave the waiting connection to other processes, for YIELD_SECONDS."""
         self.wins = 0
         self.pause()
-        self.loop.call_later(GIVE_WAY_SECONDS, self.come_back)
+        self.loop.call_later(YIELD_SECONDS, self.resume)
         return 0
 
-    def come_back(self):
-        """If the connection is still there, the others are busy."""
+    def resume(self):
+        """Wait again. If the yielded connection is still there, the others are busy."""
         self.start()
         if self.waiting and self.accept_some() > 0:
-            self.patience = min(self.patience + FEW_WINS // 2, MANY_WINS)
+            self.wins_limit = min(
+                self.wins_limit + WINS_LIMIT_LEAST // 2, WINS_LIMIT_MOST)
         else:
-            self.patience = FEW_WINS
+            self.wins_limit = WINS_LIMIT_LEAST
 
     cdef Py_ssize_t accept_some(self) except -1:
-        """Accept what is there, at most as much as asyncio does at a time. What is left
-        is reported again in the next iteration."""
-        cdef Py_ssize_t most = FEW_CONNECTIONS if self.has_company() else self.backlog
+        """Accept waiting connections, at most as many as asyncio does at a time. The
+        next iteration reports the rest. Returns their number."""
+        cdef Py_ssize_t most = BUSY_BATCH if self.has_other_work() else self.backlog
         cdef Py_ssize_t count = 0
         cdef int fd
         while count < min(most, self.backlog) and self.wanted:
             if self.sock.fileno() != self.fd:
-                # Closed by the program. A duplicate of it is no longer ours, and its
-                # number may be that of another file.
+                # The program has closed the socket. The number may name another file,
+                # and a duplicate of the socket does not belong to this listener.
                 self.pause()
                 break
             fd = accept4(self.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
@@ -143,14 +148,14 @@ cdef class Listener(Waiter):
             self.accepted(fd)
         return count
 
-    cdef bint has_company(self) except -1:
-        """Does anything but connections wait for this loop?"""
+    cdef bint has_other_work(self) except -1:
+        """Has the loop work besides these connections?"""
         return (self.loop.ready or self.loop.due
                 or io_uring_cq_ready(&self.loop.ring.ring) > 0)
 
     cdef int accepted(self, int fd) except -1:
-        # Each connection has a context of its own, as the task that asyncio makes
-        # for it would.
+        # Each connection has a context of its own, as on asyncio, which makes a task
+        # for each connection.
         cdef object context = PyContext_Copy(<PyObject *>self.context)
         PyContext_Enter(<PyObject *>context)
         try:
@@ -163,13 +168,16 @@ cdef class Listener(Waiter):
         return 0
 
     cdef int make_task(self, int fd) except -1:
+        conn = None
         try:
             conn = socket.socket(self.family, self.kind, self.proto, fileno=fd)
-            conn.setblocking(False)
         except OSError as exc:
             os.close(fd)
             self.report("Error on transport creation for incoming connection", exc)
+        if conn is None:
             return 0
+        # The descriptor does not block; the object has the process's default timeout.
+        conn.settimeout(0)
         serving = dict(self.serving)
         del serving["backlog"]
         try:
@@ -208,11 +216,11 @@ cdef class Listener(Waiter):
         return 0
 
     cdef int failed(self, int error) except -1:
-        """An error of the listening socket or of the system, not of a connection."""
+        """Handle an error of the listening socket or of the system."""
         message = "socket.accept() failed"
         if error in RESOURCE_ERRORS:
             message = "socket.accept() out of system resource"
-        # The connection waits in the backlog: accepting at once would fail again.
+        # The connection stays in the backlog: accepting at once would fail again.
         self.pause()
         self.loop.call_later(constants.ACCEPT_RETRY_DELAY, self.start)
         self.report(message, os_error(-error))

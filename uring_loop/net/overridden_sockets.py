@@ -1,21 +1,22 @@
-"""Stream transport for sockets whose class overrides recv(), send() and the like.
+"""Stream transport for sockets whose class overrides recv(), send() or a similar
+method.
 
 asyncio calls those methods; our own transport would bypass them with system calls. So
-such a socket gets asyncio's own transport, over the loop's watches.
+such a socket gets asyncio's own transport, on the loop's watches.
 """
 
 import socket
 from asyncio import selector_events
 
-# The methods that asyncio's transports call, and for which ours make system calls.
+# asyncio's transports call these methods; ours make the system calls themselves.
 METHODS = ("recv", "recv_into", "recvfrom", "send", "sendto", "sendmsg")
 
 
 class OverriddenSocketTransport(selector_events._SelectorSocketTransport):
-    """asyncio's transport, but memory given to write() is the caller's again.
+    """asyncio's transport, but write() copies mutable buffers.
 
-    From Python 3.12 on asyncio keeps views of what the socket did not take at once: a
-    bytearray changed after write() would change what is sent.
+    From Python 3.12 on asyncio keeps views of the data that the socket did not accept
+    at once: a bytearray changed after write() would change the data that is sent.
     """
 
     def write(self, data):
@@ -26,7 +27,7 @@ class OverriddenSocketTransport(selector_events._SelectorSocketTransport):
 
 
 def overrides_io(sock):
-    """Does the socket's class have its own methods for receiving or sending?"""
+    """Does the socket's class override a method for receiving or sending?"""
     kind = type(sock)
     return kind is not socket.socket and any(
         getattr(kind, name, None) is not getattr(socket.socket, name)

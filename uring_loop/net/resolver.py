@@ -1,8 +1,8 @@
-"""Names and addresses of hosts: what is numeric needs no thread.
+"""The resolver: getaddrinfo() and getnameinfo() of numeric hosts without a thread.
 
-A lookup may wait for a name server, so asyncio gives all of them to its executor. The C
-library answers for a numeric host without asking anybody. Which hosts those are, it
-knows best: it is asked with AI_NUMERICHOST, and its answer is the one of a lookup.
+A lookup may wait for a name server, so asyncio runs all lookups in its executor. For a
+numeric host the C library answers without a query. Whether a host is numeric is decided
+by the C library itself (AI_NUMERICHOST), so the answer is that of a lookup.
 """
 
 import encodings.idna  # noqa: F401 (socket and ssl would import it with the first host)
@@ -15,7 +15,7 @@ DIGITS = tuple("0123456789")
 async def getaddrinfo(self, host, port, *, family=0, type=0, proto=0, flags=0):
     if may_be_numeric(host):
         self._check_closed()
-        # Where asyncio's own tests put another module.
+        # asyncio's own tests replace this module.
         ask = base_events.socket.getaddrinfo
         if self.get_debug():
             ask = self._getaddrinfo_debug
@@ -36,7 +36,7 @@ async def getnameinfo(self, sockaddr, flags=0):
 
 
 def may_be_numeric(host):
-    """Every number begins with a digit, but for those of IPv6 with their colons."""
+    """Numeric hosts begin with a digit or, as IPv6 addresses, contain a colon."""
     if isinstance(host, (bytes, bytearray)):
         host = host.decode("latin-1")
     return host is None or (

@@ -1,12 +1,12 @@
-"""loop.sock_*: calls on a user's socket, tried at once, then when epoll says ready.
+"""loop.sock_*: calls on a user's socket, made at once and again when it is ready.
 
-Each coroutine waits for readiness in the loop's `WatchSet`, in the slot that a callback
-of add_reader() or add_writer() would have, as on asyncio. The coroutine itself makes
-the call. So a wait can be cancelled at any point and no byte, no connection and no
-datagram is lost, and a socket that is closed meanwhile is closed for its peer.
+Each coroutine waits for readiness in the loop's `WatchSet`, in the slot of a callback
+of add_reader() or add_writer(), as on asyncio. The coroutine itself makes the system
+call. So a wait can be cancelled at any point without the loss of a byte, a connection
+or a datagram, and a socket that is closed during a wait is closed for its peer.
 
-Each function stands in for the method of the same name of asyncio's loop, which serves
-sockets that are not plain ones.
+Each function replaces the method of the same name of asyncio's loop, and calls that for
+instances of subclasses of socket.socket.
 """
 
 cimport cython
@@ -27,16 +27,17 @@ from uring_loop.net.backlog cimport send_bytes
 from uring_loop.net.transport cimport get_writable
 from uring_loop.scheduler.loop_core cimport BULK_BYTES, LoopCore
 from uring_loop.scheduler.loop_core import StockLoop
-from uring_loop.scheduler.watches cimport Waiter, WatchSet
+from uring_loop.scheduler.watch cimport Waiter
+from uring_loop.scheduler.watches cimport WatchSet
 
 cdef object Socket = socket.socket
-# What one sendfile(2) may be asked for without the numbers overflowing.
+# The most bytes per sendfile(2), so that offsets cannot overflow.
 cdef object SENDFILE_MOST = sys.maxsize // 2 + 1
 
 
 @cython.final
 cdef class SocketWait(Waiter):
-    """One wait of one coroutine for one socket."""
+    """The wait of one coroutine for one socket."""
 
     cdef int on_ready(self) except -1:
         end_wait(self, False)
@@ -49,19 +50,19 @@ cdef class SocketWait(Waiter):
 
 
 cdef SocketWait begin_wait(LoopCore loop, sock, bint writing, bint trusting):
-    """A wait whose `future` ends when the socket is ready.
+    """A wait whose `future` is done when the socket is ready.
 
-    trusting  False if the call was made because of such a report, and would block all
-              the same
+    trusting  False if the last wait for this call reported the socket ready, and the
+              call would have blocked all the same
     """
     cdef SocketWait wait = new_wait(loop, sock, writing)
     (<WatchSet>loop.watcher).wait(wait.fd, writing, wait, sock, trusting)
     return wait
 
 
-cdef SocketWait begin_connecting(LoopCore loop, sock):
-    """The same for a socket that connects: it will hardly wait for room soon, and most
-    likely becomes a transport's."""
+cdef SocketWait begin_connect_wait(LoopCore loop, sock):
+    """A wait of a connecting socket, with a one-shot registration: the socket will
+    hardly wait for room next, and usually becomes that of a transport."""
     cdef SocketWait wait = new_wait(loop, sock, True)
     wait.once = True
     (<WatchSet>loop.watcher).wait(wait.fd, True, wait, sock, False)
@@ -72,7 +73,7 @@ cdef SocketWait new_wait(LoopCore loop, sock, bint writing):
     cdef SocketWait wait = SocketWait.__new__(SocketWait)
     wait.fd = sock.fileno()
     if wait.fd in loop._transports.data:
-        # RuntimeError if that transport still lives.
+        # Raises RuntimeError if that transport still uses the descriptor.
         loop._ensure_fd_no_transport(wait.fd)
     wait.loop = loop
     wait.writing = writing
@@ -81,15 +82,16 @@ cdef SocketWait new_wait(LoopCore loop, sock, bint writing):
 
 
 cdef int end_wait(SocketWait wait, bint at_once) except -1:
-    """The coroutine waits no more. Without `at_once` epoll is told later, if the next
-    wait for the socket does not come first."""
+    """End the wait. Without `at_once` the registration stays for the next wait, or
+    until epoll reports it."""
     if wait.waiting:
         (<WatchSet>wait.loop.watcher).leave(wait.fd, wait.writing, wait, at_once)
     return 0
 
 
 cdef bint is_plain(LoopCore loop, sock) except -1:
-    """Is it a plain socket? Raises as asyncio in debug mode."""
+    """Is it a socket.socket and no subclass? In debug mode a blocking socket raises
+    ValueError, as on asyncio."""
     if type(sock) is not Socket:
         return False
     if loop.debug and sock.gettimeout() != 0:
@@ -98,11 +100,11 @@ cdef bint is_plain(LoopCore loop, sock) except -1:
 
 
 cdef object receive(LoopCore loop, sock, size):
-    """The bytes that are there; None if there are none yet."""
+    """The bytes that can be received now; None if the call would block."""
     cdef char *memory
     cdef ssize_t got
     if not PyLong_CheckExact(size) or not 0 < size <= BULK_BYTES:
-        # Errors and giants.
+        # Invalid sizes, and sizes beyond the loop's buffer.
         return attempt(sock.recv, (size,))
     memory = loop.bulk_memory()
     got = recv(sock.fileno(), memory, size, MSG_DONTWAIT)
@@ -129,7 +131,7 @@ cdef object receive_into(sock, buffer):
 
 
 cdef Py_ssize_t send(sock, data) except -1:
-    """How many bytes the socket took."""
+    """Send; returns the number of bytes that the socket accepted."""
     cdef Py_buffer view
     cdef Py_ssize_t sent
     PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
@@ -143,11 +145,13 @@ cdef Py_ssize_t send(sock, data) except -1:
 
 
 cdef object attempt(method, tuple args):
-    """The result of a call that would block; None if it would."""
+    """The result of a call; None if it would block."""
+    result = None
     try:
-        return method(*args)
+        result = method(*args)
     except (BlockingIOError, InterruptedError):
-        return None
+        pass
+    return result
 
 
 async def sock_recv(LoopCore self, sock, n):
@@ -167,7 +171,7 @@ async def sock_recv(LoopCore self, sock, n):
 
 
 async def sock_recv_into(LoopCore self, sock, buf):
-    """Receive into a writable buffer; returns how many bytes."""
+    """Receive into a writable buffer; returns the number of bytes."""
     cdef SocketWait wait = None
     if not is_plain(self, sock):
         return await StockLoop.sock_recv_into(self, sock, buf)
@@ -207,7 +211,8 @@ async def sock_accept(LoopCore self, sock):
 
 
 async def when_ready(LoopCore self, sock, writing, method, args):
-    """The result of a call that is made as soon as it does not block."""
+    """The result of a call that is repeated at each readiness until it does not
+    block."""
     cdef SocketWait wait = None
     while True:
         result = attempt(method, args)
@@ -221,11 +226,15 @@ async def when_ready(LoopCore self, sock, writing, method, args):
 
 
 async def sock_sendall(LoopCore self, sock, data):
-    """Send all of a bytes-like object; after an error nobody knows how much."""
+    """Send all of a bytes-like object; after an error the number of bytes sent is
+    unknown."""
     cdef SocketWait wait
     cdef Py_ssize_t sent
     if not is_plain(self, sock):
         return await StockLoop.sock_sendall(self, sock, data)
+    if self.held.first is not None:
+        # Written to a transport before these bytes: sent before them.
+        self.held.flush()
     sent = send(sock, data)
     if sent == len(data):
         return
@@ -243,20 +252,20 @@ async def sock_sendall(LoopCore self, sock, data):
 
 
 async def sock_sendto(LoopCore self, sock, data, address):
-    """Send one datagram; returns how many bytes."""
+    """Send one datagram; returns the number of bytes."""
     if not is_plain(self, sock):
         return await StockLoop.sock_sendto(self, sock, data, address)
     return await when_ready(self, sock, True, sock.sendto, (data, address))
 
 
 async def _sock_sendfile_native(LoopCore self, sock, file, offset, count):
-    """sendfile(2) as often as it takes. The ring's splice would be made by a kernel
-    thread, through a pipe; SendfileNotAvailableError leaves it to the fallback."""
+    """Call sendfile(2) until all is sent. A splice on the ring would need a pipe and a
+    kernel thread. SendfileNotAvailableError selects asyncio's fallback."""
     cdef SocketWait wait
     if not is_plain(self, sock):
         return await StockLoop._sock_sendfile_native(self, sock, file, offset, count)
     if not hasattr(unix_events.os, "sendfile"):
-        # Somebody has taken it away, there where asyncio looks.
+        # asyncio checks this name, and a program may have removed it.
         raise exceptions.SendfileNotAvailableError("os.sendfile() is not available")
     try:
         fileno = file.fileno()
@@ -285,17 +294,19 @@ async def _sock_sendfile_native(LoopCore self, sock, file, offset, count):
 
 
 cdef object send_some(sock, fileno, offset, wanted, bint begun):
-    """One sendfile(2): how much, or None if the socket has no room."""
+    """One sendfile(2): the number of bytes, or None if the socket has no room."""
+    sent = None
     try:
-        return os.sendfile(sock.fileno(), fileno, offset, wanted)
+        sent = os.sendfile(sock.fileno(), fileno, offset, wanted)
     except (BlockingIOError, InterruptedError):
-        return None
+        pass
     except OSError as exc:
         if not begun:
-            # Most likely a file that cannot be mapped.
+            # Most likely a file that sendfile(2) does not support.
             raise exceptions.SendfileNotAvailableError(
                 "os.sendfile call failed") from exc
         if exc.errno == ENOTCONN:
-            # Closed meanwhile: asyncio has made one class of this for all systems.
+            # The socket was closed. asyncio raises ConnectionError on all systems.
             raise ConnectionError("socket is not connected", ENOTCONN) from exc
         raise
+    return sent

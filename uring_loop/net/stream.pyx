@@ -257,8 +257,8 @@ cdef class StreamTransport(StreamWriter):
         if result == NULL:
             return self.fail_raised(DATA_RECEIVED_FAILED)
         Py_XDECREF(result)
-        if self.loop.held_writer is not None:
-            self.loop.held_writer.flush_held()
+        if self.loop.held.first is not None:
+            self.loop.held.callback_returned()
         return 0
 
     cdef int fill_buffer(self, const char *data, Py_ssize_t size) except -1:
@@ -291,8 +291,8 @@ cdef class StreamTransport(StreamWriter):
             PyContext_Exit(<PyObject *>context)
             if done < size and not self.closing:
                 self.put_back(data + done, size - done)
-        if self.loop.held_writer is not None:
-            self.loop.held_writer.flush_held()
+        if self.loop.held.first is not None:
+            self.loop.held.callback_returned()
         return 0
 
     cdef int put_back(self, const char *data, Py_ssize_t size) except -1:
@@ -345,6 +345,8 @@ cdef class StreamTransport(StreamWriter):
     cdef int deliver_end(self, int res) except -1:
         cdef object context = self.context
         if res < 0:
+            # For a write that is held back: see send_error().
+            self.pending_end = res
             return self.fatal_error(os_error(res), READ_ERROR)
         if self.loop.debug:
             logger.debug("%r received EOF", self)
@@ -490,6 +492,8 @@ cdef class StreamTransport(StreamWriter):
                 self.tell_updated(NULL, size)
         finally:
             PyContext_Exit(<PyObject *>context)
+        if self.loop.held.first is not None:
+            self.loop.held.callback_returned()
         return size
 
     cdef int note_short(self, Py_ssize_t size) except -1:

@@ -3,8 +3,11 @@ from uring_loop.net.transport cimport Transport
 
 
 cdef class StreamWriter(Transport):
-    # What the socket has not taken yet; None: nothing.
+    # What the socket has not taken yet, or several held pieces; None: nothing.
     cdef Backlog backlog
+    # A single held piece, and the context of the first write that is held.
+    cdef bytes held_data
+    cdef object held_context
     cdef bint eof_asked
     # Error of a receive that has ended, not delivered yet; not below 0: there is none.
     cdef int pending_end
@@ -13,13 +16,16 @@ cdef class StreamWriter(Transport):
     cdef bint may_write(self, data) except -1
     cdef int write_memory(self, bytes owner, const char *data,
                           Py_ssize_t size) except -1
-    cdef int write_after_held(self, bytes owner, const char *data,
-                              Py_ssize_t size) except -1
+    cdef int write_now(self, bytes owner, const char *data, Py_ssize_t size) except -1
     cdef int keep(self, bytes owner, const char *data, Py_ssize_t size,
                   Py_ssize_t sent) except -1
     cdef int add_to_backlog(self, bytes owner, const char *data, Py_ssize_t size,
                             Py_ssize_t sent) except -1
     cdef int hold_back(self, bytes owner, const char *data, Py_ssize_t size) except -1
+    cdef int hold_first(self, bytes owner, const char *data, Py_ssize_t size) except -1
+    cdef Py_ssize_t hold_more(self, bytes owner, const char *data,
+                              Py_ssize_t size) except -1
+    cdef int send_rest(self, bytes data, Py_ssize_t sent) except -1
     cdef Py_ssize_t send_now(self, const char *data, Py_ssize_t size) except -2
     cdef int send_backlog(self) except -1
     cdef int backlog_sent(self) except -1

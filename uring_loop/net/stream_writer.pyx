@@ -3,8 +3,8 @@
 write() tries send(2) at once: the result is known, back-pressure is simple, and no
 memory of a Python object is ever in the kernel's hands. What the socket does not take
 waits for one poll for POLLOUT, then goes out gathered with sendmsg(2). With
-DEFER_TASKRUN such direct calls cost nothing extra beside a ring. Connections that write
-piecemeal have the pieces of one callback gathered: see gather.pyx.
+DEFER_TASKRUN such direct calls cost nothing extra beside a ring. Where other callbacks
+are ready the call is made when they have run: see gather.pyx.
 
 Where memory for the rest of a write is missing, the connection ends with the
 MemoryError: part of the bytes may be out, and later ones must not follow a gap.
@@ -17,6 +17,7 @@ from cpython.bytes cimport (
     PyBytes_GET_SIZE)
 from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, EINTR, ENOBUFS, EPIPE
+from libc.string cimport memcpy
 
 import socket
 from asyncio import constants, selector_events
@@ -29,13 +30,15 @@ from uring_loop.driver.libc cimport POLLERR, POLLHUP, POLLOUT
 from uring_loop.driver.ring cimport os_error
 from uring_loop.driver.uapi cimport ECANCELED
 from uring_loop.net.backlog cimport Backlog, send_bytes
-from uring_loop.net.gather cimport HOLD_BYTES
-from uring_loop.net.transport cimport Transport, WritePoll
-from uring_loop.scheduler.busy_poll cimport now_ns
+from uring_loop.net.gather cimport BULK_WRITE_BYTES, HOLD_BYTES, has_company
+from uring_loop.net.transport cimport Transport
 
 logger = selector_events.logger
 cdef str WRITABLE_TYPES = writable_types()
 cdef str WRITE_ERROR = "Fatal write error on socket transport"
+cdef enum:
+    # Held pieces are joined up to this size.
+    JOIN_BYTES = 2048
 cdef Py_ssize_t WARN_AFTER = constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES
 
 
@@ -47,8 +50,8 @@ cdef class StreamWriter(Transport):
         return self.eof_asked
 
     cdef Py_ssize_t unsent(self) noexcept:
-        # A plain number: cannot raise.
-        return 0 if self.backlog is None else self.backlog.bytes_count
+        # A plain number: cannot raise. What is held back counts as sent.
+        return 0 if self.backlog is None or self.is_held else self.backlog.bytes_count
 
     def write(self, data):
         """Send, or keep what the socket does not take; see pause_writing().
@@ -117,44 +120,42 @@ cdef class StreamWriter(Transport):
     cdef int write_memory(self, bytes owner, const char *data,
                           Py_ssize_t size) except -1:
         """`owner` holds the memory and never changes; None: copy what is kept."""
-        cdef Py_ssize_t sent = 0
         if size == 0:
             return 0
-        if self.loop.held_writer is not None and self.loop.held_writer is not self:
-            return self.write_after_held(owner, data, size)
+        if self.backlog is not None and not self.is_held:
+            return self.keep(owner, data, size, 0)
+        if size < BULK_WRITE_BYTES and self.may_hold():
+            return self.hold_back(owner, data, size)
+        if self.loop.held.first is None:
+            return self.write_now(owner, data, size)
+        try:
+            # What was written first is sent first.
+            self.loop.held.flush()
+        finally:
+            # Even if a pause_writing() was interrupted: this write must not be lost.
+            self.write_now(owner, data, size)
+        return 0
+
+    cdef int write_now(self, bytes owner, const char *data, Py_ssize_t size) except -1:
+        cdef Py_ssize_t sent = 0
         if self.backlog is None:
-            if self.writes_piecemeal(self.loop.step_number) and size < HOLD_BYTES:
-                return self.hold_back(owner, data, size)
+            if self.conn_lost:
+                # The flush has ended the connection.
+                return 0
             sent = self.send_now(data, size)
             if sent == size or sent < 0:
                 return 0
         return self.keep(owner, data, size, sent)
-
-    cdef int write_after_held(self, bytes owner, const char *data,
-                              Py_ssize_t size) except -1:
-        """Another connection holds bytes back: what was written first is sent first.
-        """
-        try:
-            self.loop.held_writer.flush_held()
-        finally:
-            # Even if that connection's pause_writing() was interrupted: this write is
-            # none of its business.
-            self.write_memory(owner, data, size)
-        return 0
 
     cdef int keep(self, bytes owner, const char *data, Py_ssize_t size,
                   Py_ssize_t sent) except -1:
         """Keep what the socket has not taken, behind what is kept already."""
         try:
             self.add_to_backlog(owner, data, size, sent)
+            self.watch_writable()
         except (MemoryError, OSError) as exc:
             self.fail(exc, WRITE_ERROR)
-        if self.backlog is None:
-            return 0
-        if self.loop.held_writer is self:
-            self.writes_piecemeal(self.loop.step_number)
-            return 0 if self.backlog.bytes_count < HOLD_BYTES else self.flush_held()
-        return self.pause_protocol_if_full()
+        return 0 if self.backlog is None else self.pause_protocol_if_full()
 
     cdef int add_to_backlog(self, bytes owner, const char *data, Py_ssize_t size,
                             Py_ssize_t sent) except -1:
@@ -166,56 +167,93 @@ cdef class StreamWriter(Transport):
             backlog = Backlog()
         backlog.append(owner, sent)
         self.backlog = backlog
-        return 0 if self.loop.held_writer is self else self.watch_writable()
-
-    cdef int hold_back(self, bytes owner, const char *data, Py_ssize_t size) except -1:
-        """Wait for the next piece, until flush_held()."""
-        cdef Backlog backlog = None
-        cdef WritePoll flush = self.flush
-        try:
-            if owner is None:
-                owner = PyBytes_FromStringAndSize(data, size)
-            if flush is None:
-                flush = WritePoll(self)
-            flush.context = PyContext_CopyCurrent()
-            backlog = Backlog()
-            backlog.append(owner, 0)
-            self.flush = flush
-            self.backlog = backlog
-            self.loop.held_writer = self
-            self.loop.held_since_ns = now_ns()
-        except MemoryError as exc:
-            self.fail(exc, WRITE_ERROR)
         return 0
 
-    cdef int flush_held(self) except -1:
-        if self.loop.held_writer is not self:
-            return 0
-        self.send_held()
-        return self.pause_protocol_if_full()
+    # ---- writes that are held back: see gather.pyx
+
+    cdef int hold_back(self, bytes owner, const char *data, Py_ssize_t size) except -1:
+        """Wait for send_held(), which sends more than one piece together."""
+        cdef Py_ssize_t held = size
+        try:
+            if self.is_held:
+                held = self.hold_more(owner, data, size)
+            else:
+                self.hold_first(owner, data, size)
+        except MemoryError as exc:
+            self.fail(exc, WRITE_ERROR)
+        # By its flow control, a program notices how much the socket has not taken.
+        if held >= HOLD_BYTES or held > self.high_water:
+            return self.flush_held()
+        return 0
+
+    cdef int hold_first(self, bytes owner, const char *data, Py_ssize_t size) except -1:
+        if owner is None:
+            owner = PyBytes_FromStringAndSize(data, size)
+        self.held_context = PyContext_CopyCurrent()
+        self.held_data = owner
+        return self.loop.held.add(self, not has_company(self.loop))
+
+    cdef Py_ssize_t hold_more(self, bytes owner, const char *data,
+                              Py_ssize_t size) except -1:
+        """Returns how much waits now. A few short pieces become one: cheaper than to
+        hand several to the kernel."""
+        cdef bytes first = self.held_data
+        cdef Py_ssize_t first_size
+        cdef bytes joined
+        if first is not None:
+            first_size = PyBytes_GET_SIZE(first)
+            if first_size + size <= JOIN_BYTES:
+                joined = PyBytes_FromStringAndSize(NULL, first_size + size)
+                memcpy(PyBytes_AS_STRING(joined), PyBytes_AS_STRING(first), first_size)
+                memcpy(PyBytes_AS_STRING(joined) + first_size, data, size)
+                self.held_data = joined
+                return first_size + size
+            self.add_to_backlog(first, NULL, first_size, 0)
+            self.held_data = None
+        self.add_to_backlog(owner, data, size, 0)
+        return self.backlog.bytes_count
 
     cdef int send_held(self) except -1:
+        cdef object context = self.held_context
+        cdef bytes data = self.held_data
         cdef Py_ssize_t sent
-        if self.loop.held_writer is not self:
-            return 0
-        self.loop.held_writer = None
+        self.held_context = None
+        self.held_data = None
         if self.loop.ring.is_forked():
             # The parent sends it.
             self.backlog = None
             return 0
-        self.note_flushed(len(self.backlog.chunks), now_ns() - self.loop.held_since_ns)
-        try:
+        self.note_sent()
+        if data is not None:
+            sent = send_bytes(self.current_fd(), PyBytes_AS_STRING(data),
+                              PyBytes_GET_SIZE(data))
+            if sent == PyBytes_GET_SIZE(data):
+                return 0
+        else:
             sent = self.backlog.send(self.current_fd())
-            if sent < 0 and sent != -EAGAIN and sent != -EINTR:
-                return self.fatal_error(self.send_error(sent), WRITE_ERROR)
             if self.backlog.bytes_count == 0:
                 self.backlog = None
-            elif not self.flush.in_flight:
-                # Not watch_writable(): the context is that of the held write.
-                self.loop.ring.prepare(self.flush)
+                return 0
+        # In the context of the write, as if it had been sent there.
+        PyContext_Enter(<PyObject *>context)
+        try:
+            self.send_rest(data, sent)
+        finally:
+            PyContext_Exit(<PyObject *>context)
+        return 0
+
+    cdef int send_rest(self, bytes data, Py_ssize_t sent) except -1:
+        """The socket has not taken all of `data`, or of the backlog: keep the rest."""
+        if sent < 0 and sent != -EAGAIN and sent != -EINTR:
+            return self.fatal_error(self.send_error(sent), WRITE_ERROR)
+        if data is not None:
+            return self.keep(data, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data),
+                             max(sent, 0))
+        try:
+            self.watch_writable()
         except (MemoryError, OSError) as exc:
             self.fail(exc, WRITE_ERROR)
-        return 0
+        return 0 if self.backlog is None else self.pause_protocol_if_full()
 
     cdef Py_ssize_t send_now(self, const char *data, Py_ssize_t size) except -2:
         """The number of bytes sent; -1 if the connection has failed."""

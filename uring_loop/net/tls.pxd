@@ -1,5 +1,5 @@
 cdef class SSLCore:
-    # Fields that the stdlib's SSLProtocol writes or reads: docs/stdlib-hooks.md.
+    # The stdlib's SSLProtocol writes or reads these: see docs/stdlib-hooks.md.
     cdef public object _loop
     cdef public object _transport
     cdef public object _app_protocol
@@ -19,12 +19,12 @@ cdef class SSLCore:
     cdef public bint _ssl_reading_paused
     cdef public bint _ssl_writing_paused
 
-    # _sslobj, and what is called of the C object behind it.
+    # _sslobj, and the methods of its C object.
     cdef object sslobj
     cdef object read_raw
     cdef object write_raw
     cdef object pending_raw
-    # The water marks as they are compared: asyncio takes any kind of number.
+    # The water marks as C doubles: asyncio accepts any type of number.
     cdef double incoming_high
     cdef double incoming_low
     cdef double outgoing_high
@@ -34,7 +34,7 @@ cdef class SSLCore:
     cdef int feed(self, const char *data, Py_ssize_t size) except -1
     cdef int read_available(self) except -1
     cdef int read_records(self) except -1
-    cdef Py_ssize_t still_there(self, bint filled) except -1
+    cdef Py_ssize_t next_read_bytes(self, bint filled) except -1
     cdef bint may_write(self) except -1
     cdef int write_bytes(self, bytes data) except -1
     cdef int send_outgoing(self) except -1

@@ -1,14 +1,13 @@
-"""TLS: the stdlib's SSLProtocol with what every message passes through compiled.
+"""TLS: the stdlib's SSLProtocol with its per-message methods compiled.
 
-`SSLProtocol` is the stdlib's own class behind a compiled core, as `Loop` is. The
-handshake, the shutdown, timeouts, errors and everything else that happens once in a
-connection's life is inherited. The fields that both sides use are the core's.
+`SSLProtocol` is the stdlib's own class behind a compiled core, as `Loop` is. Handshake,
+shutdown, timeouts, errors and everything else that happens once per connection is
+inherited. The core holds the fields that both use.
 
-What the core saves beside Python frames: the read that would only raise
-SSLWantReadError, since it looks first whether anything is left; a buffer of 256 KiB for
-each connection, and one for each record; the calls of ssl.SSLObject, which only pass on
-to the C object that it holds; and a copy, where a stream on the ring has the records in
-its memory already.
+The core saves Python frames; the read that would only raise SSLWantReadError, since it
+first checks whether data is left; a buffer of 256 KiB for each connection and one for
+each record; the calls of ssl.SSLObject, which only forward to its C object; and a copy
+where a stream has the records in its own memory.
 """
 
 from cpython.buffer cimport PyBUF_READ
@@ -22,13 +21,14 @@ from uring_loop.scheduler.loop_core cimport LoopCore
 cdef object WANT_MORE = sslproto.SSLAgainErrors
 cdef object WRAPPED = sslproto.SSLProtocolState.WRAPPED
 cdef object FLUSHING = sslproto.SSLProtocolState.FLUSHING
-# More than the plaintext of one record is never read at a time.
+# The most bytes per read: the plaintext of one record.
 cdef Py_ssize_t RECORD_BYTES = 16384
 StockProtocol = sslproto.SSLProtocol
 
 
 cdef class SSLCore:
-    """The hot part of a TLS connection; the stdlib's SSLProtocol stands behind it."""
+    """The hot part of a TLS connection; the base class before the stdlib's
+    SSLProtocol."""
 
     @property
     def _sslobj(self):
@@ -36,7 +36,7 @@ cdef class SSLCore:
 
     @_sslobj.setter
     def _sslobj(self, sslobj):
-        # ssl.SSLObject asks its C object to do the work: looked up once.
+        # ssl.SSLObject forwards to its C object: look up the C object's methods once.
         self.sslobj = sslobj
         raw = None if sslobj is None else sslobj._sslobj
         self.read_raw = None if raw is None else raw.read
@@ -53,7 +53,7 @@ cdef class SSLCore:
         self.outgoing_high = self._outgoing_high_water
         self.outgoing_low = self._outgoing_low_water
 
-    # ---- what comes
+    # ---- reading
 
     def get_buffer(self, n):
         return self._ssl_buffer_view
@@ -66,11 +66,11 @@ cdef class SSLCore:
         self.read_available()
 
     cdef bint takes_data(self) noexcept:
-        """May feed() be called, instead of get_buffer() and buffer_updated()?"""
+        """May feed() be called instead of get_buffer() and buffer_updated()?"""
         return self._state is WRAPPED
 
     cdef int feed(self, const char *data, Py_ssize_t size) except -1:
-        """What came, in memory of the caller's: OpenSSL makes its own copy."""
+        """Take received records from the caller's memory: OpenSSL copies them."""
         self._incoming.write(PyMemoryView_FromMemory(<char *>data, size, PyBUF_READ))
         return self.read_available()
 
@@ -91,8 +91,8 @@ cdef class SSLCore:
                     self.send_outgoing()
             self.control_reading()
         except (SystemExit, KeyboardInterrupt):
-            # The rest is in OpenSSL's buffers, where no event of the socket reports
-            # it: read on when the loop runs again.
+            # The rest is in OpenSSL's buffers, and no event of the socket reports it:
+            # continue to read when the loop runs again.
             self._loop.call_soon(self._do_read)
             raise
         except Exception as exc:
@@ -100,12 +100,12 @@ cdef class SSLCore:
         return 0
 
     cdef int read_records(self) except -1:
-        """All that can be decrypted goes to the protocol at once."""
+        """Deliver everything that can be decrypted in one call of the protocol."""
         cdef Py_ssize_t there
         cdef bytes chunk = None
         cdef bytes first = None
         cdef list rest = None
-        # Plaintext is never longer than what it is encrypted to.
+        # Plaintext is never longer than its records.
         there = self._incoming.pending
         if there == 0 or there > RECORD_BYTES:
             there = RECORD_BYTES
@@ -120,7 +120,7 @@ cdef class SSLCore:
                     rest = [first, chunk]
                 else:
                     rest.append(chunk)
-                there = self.still_there(PyBytes_GET_SIZE(chunk) == there)
+                there = self.next_read_bytes(PyBytes_GET_SIZE(chunk) == there)
         except WANT_MORE:
             pass
         if rest is not None:
@@ -133,25 +133,25 @@ cdef class SSLCore:
             self._start_shutdown()
         return 0
 
-    cdef Py_ssize_t still_there(self, bint filled) except -1:
-        """How much to ask for next; 0: nothing is left.
+    cdef Py_ssize_t next_read_bytes(self, bint filled) except -1:
+        """The size of the next read; 0: no data is left.
 
-        OpenSSL has decrypted bytes left only when the last read was `filled`: it
-        decrypts one record at a time.
+        OpenSSL decrypts one record at a time, so it has decrypted bytes left only if
+        the last read was `filled`.
         """
         cdef Py_ssize_t there = self._incoming.pending
         if filled:
             there += self.pending_raw()
         return min(there, RECORD_BYTES)
 
-    # ---- what goes
+    # ---- writing
 
     cdef bint may_write(self) except -1:
-        """Can data be encrypted right now, with nothing in front of it?"""
+        """Can data be encrypted now, with no earlier data waiting?"""
         return self._state is WRAPPED and not self._write_backlog
 
     cdef int write_bytes(self, bytes data) except -1:
-        """Encrypt and send it; what OpenSSL cannot take yet waits in the backlog."""
+        """Encrypt and send; bytes that OpenSSL does not accept wait in the backlog."""
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
         cdef Py_ssize_t count = 0
         try:
@@ -171,7 +171,7 @@ cdef class SSLCore:
         self.send_outgoing()
 
     cdef int send_outgoing(self) except -1:
-        """What OpenSSL has put out goes to the socket in one write."""
+        """Write all of OpenSSL's output to the transport in one write."""
         cdef bytes records
         cdef Py_ssize_t size = self._write_buffer_size
         if self._ssl_writing_paused:
@@ -187,7 +187,7 @@ cdef class SSLCore:
         return 0
 
     cdef int control_reading(self) except -1:
-        """The stdlib's flow control, if there is something to do."""
+        """Call the stdlib's flow control if a water mark was crossed."""
         cdef Py_ssize_t size = self._incoming.pending
         if (size <= self.incoming_low if self._ssl_reading_paused
                 else size >= self.incoming_high):
@@ -196,7 +196,7 @@ cdef class SSLCore:
 
 
 class SSLTransport(sslproto._SSLProtocolTransport):
-    """What the application writes to."""
+    """The application's transport: the stdlib's, with write() compiled."""
 
     def write(self, data):
         cdef SSLCore core
@@ -213,8 +213,8 @@ class SSLProtocol(SSLCore, StockProtocol):
 
     def __init__(self, LoopCore loop, *args, **kwargs):
         super().__init__(loop, *args, **kwargs)
-        # What the transport has put there goes to OpenSSL at once: one buffer, always
-        # hot, will do for all connections, where the stdlib has 256 KiB for each.
+        # Received bytes are passed to OpenSSL at once, so all connections share one hot
+        # buffer; the stdlib has 256 KiB for each.
         self._ssl_buffer_view = loop.shared_buffer()
         self._ssl_buffer = self._ssl_buffer_view.obj
 

@@ -1,6 +1,6 @@
 from uring_loop.driver.ring cimport Operation
 from uring_loop.net.address cimport RawName
-from uring_loop.net.gather cimport PiecemealWriter
+from uring_loop.net.gather cimport GatheringWriter
 from uring_loop.scheduler.handles cimport Handle
 from uring_loop.scheduler.loop_core cimport LoopCore
 
@@ -15,8 +15,7 @@ cdef class WritePoll(Operation):
     cdef object context
 
 
-cdef class Transport(PiecemealWriter):
-    cdef LoopCore loop
+cdef class Transport(GatheringWriter):
     cdef object protocol
     cdef object server
     # The socket object. For an accepted connection None until it is asked for: then
@@ -79,7 +78,6 @@ cdef class Transport(PiecemealWriter):
     cdef WritePoll flush
 
     cdef Py_ssize_t unsent(self) noexcept
-    cdef int send_held(self) except -1
     cdef int drop_unsent(self) except -1
     cdef bint open_pool(self) except -1
     cdef int readable(self) except -1

@@ -33,7 +33,7 @@ from uring_loop.driver.libc cimport POLLIN, POLLOUT, SHUT_RDWR, close_fd, shutdo
 from uring_loop.driver.ring cimport Operation
 from uring_loop.driver.uapi cimport ECANCELED, io_uring_prep_poll_add, io_uring_sqe
 from uring_loop.net.address cimport read_name, take_peername, take_sockname
-from uring_loop.net.gather cimport PiecemealWriter
+from uring_loop.net.gather cimport GatheringWriter
 from uring_loop.net.transport_socket import TransportSocket
 from uring_loop.scheduler.handles cimport Handle
 from uring_loop.scheduler.loop_core cimport LoopCore
@@ -107,7 +107,7 @@ cdef class WritePoll(Operation):
         return f"<WritePoll of {self.transport!r}>"
 
 
-cdef class Transport(PiecemealWriter):
+cdef class Transport(GatheringWriter):
     """Base of the compiled transports; does no I/O."""
 
     def __cinit__(self, *args, **kwargs):
@@ -194,10 +194,6 @@ cdef class Transport(PiecemealWriter):
     cdef Py_ssize_t unsent(self) noexcept:
         """Bytes accepted by write() that the kernel has not taken yet."""
         # A plain number: cannot raise.
-        return 0
-
-    cdef int send_held(self) except -1:
-        """Send what is held back; unlike flush_held() calls no protocol."""
         return 0
 
     cdef int drop_unsent(self) except -1:
@@ -316,6 +312,7 @@ cdef class Transport(PiecemealWriter):
         return self.peername
 
     def set_protocol(self, protocol):
+        self.flush_held()
         self.take_protocol(protocol)
 
     cdef int take_protocol(self, protocol) except -1:
@@ -596,7 +593,7 @@ cdef class Transport(PiecemealWriter):
         return 0
 
     cdef int force_close(self, exc) except -1:
-        self.send_held()
+        self.flush_held()
         if self.conn_lost:
             return 0
         return self.lose_connection(exc)

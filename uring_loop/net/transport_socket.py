@@ -1,9 +1,9 @@
-"""The object of get_extra_info("socket"): TransportSocket, in step with held writes.
+"""TransportSocket, the object of get_extra_info("socket"), which flushes held writes.
 
 A program that uses the descriptor itself (os.sendfile(), another process) expects that
-all it has written is in the kernel. So whatever exposes the descriptor first sends what
-the transport holds back, and from then on that transport holds nothing back: the
-program may have kept the number.
+everything it has written is in the kernel. So each method that exposes the descriptor
+first sends the writes that the transport holds. From then on that transport holds no
+writes, since the program may have kept the descriptor.
 """
 
 import weakref
@@ -11,13 +11,14 @@ from asyncio import trsock
 
 
 class TransportSocket(trsock.TransportSocket):
-    """asyncio's TransportSocket of one transport of ours."""
+    """asyncio's TransportSocket, for one of our transports."""
 
     __slots__ = ("_transport",)
 
     def __init__(self, sock, transport):
         super().__init__(sock)
-        # Weak: the transport has this object, and must not wait for the collector.
+        # Weak: the transport refers to this object, and a cycle would keep both until
+        # the collector runs.
         self._transport = weakref.ref(transport)
 
     def _expose(self):
@@ -34,7 +35,7 @@ class TransportSocket(trsock.TransportSocket):
     def _sock(self, sock):
         SOCK.__set__(self, sock)
 
-    # asyncio's other methods go through _sock, which these do not expose.
+    # These do not expose the descriptor; asyncio's other methods use `_sock`.
 
     @property
     def family(self):
@@ -57,7 +58,7 @@ class TransportSocket(trsock.TransportSocket):
     def getsockname(self):
         return SOCK.__get__(self).getsockname()
 
-    # Those that concern what has been written come after it.
+    # These take effect after the data that has been written.
 
     def _written(self):
         transport = self._transport()

@@ -1,13 +1,13 @@
-"""Marks the sockets that the user gives to create_connection(sock=...) and its like.
+"""Marks the sockets that a program passes to create_connection(sock=...) and the like.
 
-The user keeps such a socket: he may close it, or use its descriptor beside the
-transport. asyncio passes only the socket itself to the hook that makes the transport.
-So the loop has the socket in `_user_sockets` while the method runs.
+The program still owns such a socket: it may close it, or use the descriptor beside the
+transport. asyncio passes only the socket to the hook that makes the transport. So the
+loop keeps the socket in `_user_sockets` while the method runs.
 """
 
 
 class UserSocket:
-    """Context manager: within it the loop knows that the socket is the user's."""
+    """Context manager that marks a socket as the user's."""
 
     def __init__(self, loop, sock):
         self._known = loop._user_sockets
@@ -15,7 +15,7 @@ class UserSocket:
 
     def __enter__(self):
         if self._sock is not None:
-            # By id: a socket of some class need not be hashable.
+            # By id: an instance of a subclass may not be hashable.
             self._known[id(self._sock)] = self._sock
 
     def __exit__(self, *exc):
@@ -23,5 +23,5 @@ class UserSocket:
 
 
 def is_users(loop, sock):
-    """Was it given by the user to the method that makes a transport of it now?"""
+    """Has the user passed the socket to the method that makes its transport now?"""
     return id(sock) in loop._user_sockets

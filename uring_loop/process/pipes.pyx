@@ -1,7 +1,8 @@
-"""asyncio's pipe transports with the call that reads and the call that writes compiled.
+"""Pipe transports: asyncio's own, with one compiled method for reading, one for
+writing.
 
-Readiness comes from the loop's watches. What is not plain data (the end, an error, a
-pipe that is full already) is left to asyncio's own code, which makes the call again.
+Readiness comes from the loop's watches. An end of file, an error and a pipe that is
+full already are left to asyncio's own code, which makes the call again.
 """
 
 from cpython.bytes cimport (
@@ -14,7 +15,7 @@ from uring_loop.driver.libc cimport read, write
 from uring_loop.scheduler.loop_core cimport BULK_BYTES, LoopCore
 
 class ReadPipeTransport(unix_events._UnixReadPipeTransport):
-    """Reads into one buffer of the loop instead of a fresh one of 256 KiB each time."""
+    """Reads into the loop's buffer instead of allocating 256 KiB for each read."""
 
     def _read_ready(self):
         cdef LoopCore loop = self._loop
@@ -27,13 +28,15 @@ class ReadPipeTransport(unix_events._UnixReadPipeTransport):
 
 
 class WritePipeTransport(unix_events._UnixWritePipeTransport):
+    """Writes bytes by one system call where nothing is buffered."""
 
     def write(self, data):
         cdef LoopCore loop = self._loop
         cdef ssize_t count
-        # A transport that has ended has no loop.
-        if loop is not None and loop.held_writer is not None:
-            loop.held_writer.flush_held()
+        # A closed transport has no loop.
+        if loop is not None and loop.held.first is not None:
+            # Written before these bytes: sent before them.
+            loop.held.flush()
         if (not PyBytes_CheckExact(data) or PyBytes_GET_SIZE(data) == 0
                 or self._conn_lost or self._closing or self._buffer):
             super().write(data)

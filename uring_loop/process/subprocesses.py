@@ -1,9 +1,9 @@
-"""Processes that the loop has started: each is waited for by its pidfd.
+"""Subprocesses: the loop waits for each by its pidfd.
 
-A pidfd becomes readable when its process has ended. So nobody listens to SIGCHLD, no
-thread waits, and a loop can have children in any thread. Linux 5.4 or later. Where
-pidfds are missing or forbidden, or a program has set a child watcher of its own (Python
-3.11 to 3.13), asyncio's way is taken.
+A pidfd becomes readable when its process has ended. So there is no handler of SIGCHLD
+and no thread that waits, and a loop can have subprocesses in any thread. pidfds need
+Linux 5.4. Where they are missing or forbidden, or a program has set a child watcher of
+its own (Python 3.11 to 3.13), asyncio's method is used.
 """
 
 import os
@@ -11,12 +11,12 @@ from asyncio import tasks, unix_events
 
 from uring_loop import _compat
 
-# What asyncio reports of a process whose exit status somebody else has read.
+# asyncio's return code of a process whose exit status was read by other code.
 UNKNOWN_STATUS = 255
 
 
-def are_ours_to_watch():
-    """May pidfds be used here, or is it asyncio's own business?"""
+def can_use_pidfds():
+    """Can pidfds be used? If not, asyncio waits for processes."""
     return not _compat.has_other_child_watcher() and pidfds_work()
 
 
@@ -43,7 +43,7 @@ async def start(loop, protocol, args, shell, stdin, stdout, stderr, bufsize,
         raise
     except BaseException:
         transport.close()
-        # To the end, so that no zombie is left.
+        # Wait for the end of the process, so that no zombie is left.
         await tasks.shield(transport._wait())
         raise
     return transport
@@ -54,8 +54,8 @@ def watch(loop, transport):
     try:
         pidfd = os.pidfd_open(pid)
     except ProcessLookupError:
-        # It has ended, and its status is gone: somebody ignores SIGCHLD.
-        loop.call_soon(transport._process_exited, status_of_stranger(pid))
+        # The process has ended without a status: the program ignores SIGCHLD.
+        loop.call_soon(transport._process_exited, report_unknown_status(pid))
         return
     loop._pidfds.add(pidfd)
     loop._add_reader(pidfd, ended, loop, pidfd, transport)
@@ -65,21 +65,22 @@ def ended(loop, pidfd, transport):
     loop._remove_reader(pidfd)
     loop._pidfds.remove(pidfd)
     try:
-        # By pidfd: the number may be another child's by now.
+        # By pidfd: the process id may be another child's by now.
         info = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
     except ChildProcessError:
-        returncode = status_of_stranger(transport.get_pid())
+        returncode = report_unknown_status(transport.get_pid())
     else:
         exited = info.si_code == os.CLD_EXITED
         returncode = info.si_status if exited else -info.si_status
     finally:
         os.close(pidfd)
-    # At once or an iteration later, as this version of asyncio says it. Between the two
-    # a signal could reach another process, which has got the number.
+    # The callback of the child watcher reports at once or an iteration later, as this
+    # version of asyncio does. A signal sent between the two could reach another process
+    # with the same id.
     loop._child_watcher_callback(transport.get_pid(), returncode, transport)
 
 
-def status_of_stranger(pid):
+def report_unknown_status(pid):
     unix_events.logger.warning(
         "child process pid %d exit status already read: "
         " will report returncode %d", pid, UNKNOWN_STATUS)

@@ -7,12 +7,12 @@ cdef class AdaptivePoll:
     cdef readonly int64_t max_ns
     cdef readonly int64_t grow
     cdef readonly int64_t shrink
-    # How long the next spin may be.
+    # The length of the next spin.
     cdef readonly int64_t ns
     cdef readonly unsigned long hit_count
     cdef readonly unsigned long missed_count
     cdef readonly int64_t spun_ns
-    # Is there a CPU to spin on beside that of the others? -1: to be asked.
+    # May the thread use more than one CPU? -1: not known yet.
     cdef int may_spin
 
     cpdef int adjust(self, int64_t blocked_ns) except -1

@@ -1,9 +1,8 @@
-"""Busy polling: how long to look at the ring in user space before the loop sleeps.
+"""Busy polling: spins before the loop sleeps, for a time that adapts to recent waits.
 
-Sleeping in the kernel and waking up costs
-more than many a wait takes. A spin before the sleep saves that if something comes soon,
-and wastes the processor if not, so its length adapts to how long the last waits were.
-Names, algorithm and defaults are those of QEMU's AioContext (poll-max-ns, poll-grow,
+To sleep in the kernel and to wake up costs more than many waits take. A spin before the
+sleep saves that cost if an event arrives soon, and wastes processor time if not. Names,
+algorithm and defaults are those of QEMU's AioContext (poll-max-ns, poll-grow,
 poll-shrink).
 """
 
@@ -19,29 +18,29 @@ from uring_loop.driver.uapi cimport uring_now_ns, uring_spin
 cdef int64_t FIRST_NS = 4_000
 cdef int64_t DEFAULT_GROW = 2
 cdef int64_t LARGEST = 0x7FFFFFFFFFFFFFFF
-# Python's signal handlers run between two parts of a long spin.
+# A long spin is cut into parts of this length; Python's signal handlers run in between.
 cdef int64_t PART_NS = 1_000_000
 
 
 cdef int64_t now_ns() noexcept nogil:
-    # A reading of the monotonic clock cannot fail.
+    # Reading the monotonic clock cannot raise.
     return uring_now_ns()
 
 
 @cython.final
 cdef class AdaptivePoll:
-    """How long the next spin may be, learnt from how long the last waits were.
+    """The length of the next spin, adapted to the duration of the last waits.
 
-    max_ns  the longest spin, in nanoseconds; 0: none
-    grow    factor of a longer spin; 0: 2
-    shrink  divisor of a shorter spin; 0: back to none at once
+    max_ns  the longest spin, in nanoseconds; 0: no spins
+    grow    the factor by which a spin is lengthened; 0 means 2
+    shrink  the divisor by which a spin is shortened; 0: to no spin at once
     """
 
     def __cinit__(self):
         self.may_spin = -1
 
     def set(self, *, max_ns, grow, shrink):
-        """Take new parameters and begin to learn anew; ValueError for bad ones."""
+        """Set the parameters and reset the spin; raises ValueError for bad ones."""
         check_poll(max_ns, grow, shrink)
         self.ns = 0
         self.max_ns = max_ns
@@ -50,20 +49,20 @@ cdef class AdaptivePoll:
         self.may_spin = -1
 
     def look_at_cpus(self):
-        """Ask anew, before the next spin, how many CPUs the thread may use."""
+        """Count the CPUs that the thread may use again, before the next spin."""
         self.may_spin = -1
 
     cdef bint wanted(self) except -1:
-        """Is a spin worth while now? Never where it would keep the only CPU from those
-        who have to bring what is waited for."""
+        """Should the loop spin now? Never on a single CPU: the spin would keep it from
+        the programs whose events the loop waits for."""
         if self.may_spin < 0:
             self.may_spin = len(os.sched_getaffinity(0)) > 1
         return self.ns > 0 and self.may_spin
 
     cdef bint spin(self, Ring ring, const volatile int *word, int value,
                    int64_t limit_ns) except -1:
-        """Look at the ring, without the GIL, for as long as was learnt or up to the
-        limit (< 0: none). True if the ring has work or `word` is no longer `value`."""
+        """Spin without the GIL for `ns` nanoseconds, at most `limit_ns` (< 0: no
+        limit). True if the ring has work or `word` is no longer `value`."""
         cdef int64_t start = now_ns()
         cdef int64_t now = start
         cdef int64_t end
@@ -77,7 +76,7 @@ cdef class AdaptivePoll:
                 PyErr_CheckSignals()
         finally:
             self.spun_ns += now_ns() - start
-        # A timer that came due meanwhile has not been slept for, either.
+        # A timer that became due during the spin saved a sleep, too.
         if hit or limit_ns >= 0 and now - start >= limit_ns:
             self.hit_count += 1
         else:
@@ -85,24 +84,24 @@ cdef class AdaptivePoll:
         return hit
 
     cpdef int adjust(self, int64_t blocked_ns) except -1:
-        """Learn from a wait that took this long, spin and sleep together."""
+        """Adapt to a wait (spin and sleep together) that took this long."""
         cdef int64_t grow = self.grow or DEFAULT_GROW
         if blocked_ns <= self.ns:
-            # Just right: the spin was long enough.
+            # The spin was long enough.
             return 0
         if blocked_ns > self.max_ns:
-            # No spin that is allowed would have been.
+            # The longest allowed spin would have been too short.
             self.ns = self.ns // self.shrink if self.shrink else 0
         elif self.ns == 0:
             self.ns = min(FIRST_NS, self.max_ns)
         elif self.ns < self.max_ns:
-            # A longer one would have been; in this form it cannot overflow.
+            # A longer spin would have been enough. This form cannot overflow.
             self.ns = self.max_ns if self.ns > self.max_ns // grow else self.ns * grow
         return 0
 
 
 def check_poll(max_ns, grow, shrink):
-    """ValueError for what cannot be a parameter."""
+    """Raise ValueError for an invalid parameter."""
     for name, value in (("max_ns", max_ns), ("grow", grow), ("shrink", shrink)):
         if not isinstance(value, int) or not 0 <= value <= LARGEST:
             raise ValueError(

@@ -1,8 +1,8 @@
-"""The loop's clock: time.monotonic() as asyncio would find it at this moment.
+"""The loop's clock: time.monotonic(), or the clock that has replaced it.
 
-asyncio looks up `time` in its base_events and `monotonic` in that, each time. Tests and
-tools put other clocks there (mock.patch, freezegun). Two look-ups in dictionaries tell
-whether both are the originals; then the clock is read without a Python call.
+asyncio looks up `time` in base_events and `monotonic` in that module at each call, and
+tests and tools replace them (mock.patch, freezegun). Two dictionary look-ups check that
+both are the originals; then the clock is read without a Python call.
 """
 
 from cpython.object cimport PyObject
@@ -17,7 +17,7 @@ from uring_loop.scheduler.busy_poll cimport now_ns
 cdef dict NAMES_OF_ASYNCIO = base_events.__dict__
 cdef dict NAMES_OF_TIME = time.__dict__
 cdef object TIME = time
-# None where another clock stood there already when this module was imported.
+# None if time.monotonic had been replaced before this module was imported.
 cdef object MONOTONIC = (
     time.monotonic if isinstance(time.monotonic, types.BuiltinFunctionType) else None)
 cdef str NAME_TIME = "time"
@@ -25,8 +25,8 @@ cdef str NAME_MONOTONIC = "monotonic"
 
 
 cdef double monotonic() noexcept nogil:
-    # Arithmetic: cannot fail. The same division as in CPython, so that the numbers are
-    # those of time.monotonic().
+    # Arithmetic: cannot raise. CPython divides in the same way, so the result is equal
+    # to that of time.monotonic().
     return <double>now_ns() / 1e9
 
 
@@ -45,7 +45,7 @@ cdef double clock_time() except? -1:
 
 
 cdef object clock_value():
-    """The time as an object: a clock that was put there may give any number."""
+    """The time as an object: a replaced clock may return any type of number."""
     if is_original():
         return monotonic()
     return base_events.time.monotonic()

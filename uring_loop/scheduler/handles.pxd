@@ -12,7 +12,7 @@ cdef class HandleOwner:
 
 
 cdef class Handle:
-    # Names that asyncio's tools and debug output read: docs/stdlib-hooks.md.
+    # asyncio's tools and debug output read these names: see docs/stdlib-hooks.md.
     cdef public object _callback
     cdef public tuple _args
     cdef public object _context
@@ -28,7 +28,7 @@ cdef class TimerHandle(Handle):
     # The argument of call_at() if it was not a float: `when()` returns it.
     cdef object given
     cdef public bint _scheduled
-    # Its index in the heap that it was pushed to last: see timer_heap.pyx.
+    # The handle's index in the heap to which it was pushed last: see timer_heap.pyx.
     cdef Py_ssize_t place
 
 

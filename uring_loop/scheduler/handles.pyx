@@ -1,6 +1,6 @@
 """Handle and TimerHandle: a callback with its arguments and its context.
 
-The ready queue and the heap of timers, which hold the handles, are the loop's.
+The ready queue and the timer heap, which hold the handles, belong to the loop.
 """
 
 cimport cython
@@ -25,16 +25,16 @@ cdef class HandleOwner:
         raise NotImplementedError
 
     cdef int retime_timer(self) except -1:
-        """Tell the heap that somebody has set the time of a timer in it."""
+        """Tell the heap that a program has set the time of a timer in it."""
         raise NotImplementedError
 
 
 @cython.freelist(1024)
 cdef class Handle:
-    """asyncio.Handle's attributes and methods, in C.
+    """asyncio.Handle's attributes and methods, compiled.
 
-    It cannot inherit from asyncio.Handle (both have a memory layout of their own),
-    but answers `isinstance` as one.
+    The class cannot inherit from asyncio.Handle, since each has a memory layout of its
+    own, but isinstance(handle, asyncio.Handle) is true.
     """
 
     @property
@@ -62,7 +62,7 @@ cdef class Handle:
 
 
 cdef class TimerHandle(Handle):
-    """asyncio.TimerHandle's attributes and methods, in C."""
+    """asyncio.TimerHandle's attributes and methods, compiled."""
 
     @property
     def __class__(self):
@@ -147,8 +147,8 @@ cdef int run_handle(Handle handle) except -1:
     cdef object callback = handle._callback
     cdef tuple args = handle._args
     cdef object context = handle._context
-    # Pointers, not objects: Cython's try would save and restore the thread's
-    # exception state round every callback.
+    # Pointers, not objects: Cython's `try` would save and restore the thread's
+    # exception state at every callback.
     if PyContext_Enter_raw(<PyObject *>context) == 0:
         if args:
             result = PyObject_Call_raw(<PyObject *>callback, <PyObject *>args, NULL)
@@ -163,14 +163,14 @@ cdef int run_handle(Handle handle) except -1:
     return 0
 
 
-cdef int pass_on() except -1:
-    """Let the exception that is set already be seen by Cython."""
+cdef int reraise() except -1:
+    """Hand the exception that the C API has set to Cython's `except`."""
     return -1
 
 
 cdef int callback_failed(Handle handle, callback, args) except -1:
     try:
-        pass_on()
+        reraise()
     except (SystemExit, KeyboardInterrupt):
         raise
     except BaseException as exc:
@@ -179,7 +179,7 @@ cdef int callback_failed(Handle handle, callback, args) except -1:
 
 
 cdef int report_callback(Handle handle, callback, args, exc) except -1:
-    """To the loop's exception handler, in asyncio's words."""
+    """Call the loop's exception handler with asyncio's message."""
     source = format_callback(handle._loop, callback, args)
     context = {
         "message": f"Exception in callback {source}",

@@ -3,6 +3,7 @@ from uring_loop.driver.handover cimport Handover
 from uring_loop.driver.ring cimport Operation, Ring
 from uring_loop.scheduler.busy_poll cimport AdaptivePoll
 from uring_loop.scheduler.handles cimport Handle, HandleOwner, TimerHandle
+from uring_loop.scheduler.held_writes cimport HeldWrites
 from uring_loop.scheduler.timer_heap cimport TimerHeap
 from uring_loop.scheduler.wakeup cimport WakeOperation
 
@@ -13,10 +14,6 @@ cdef class Watcher(Operation):
     cdef int look(self) except -1
     cdef int select(self) except -1
     cdef bint is_replaced(self, selector) except -1
-
-
-cdef class Writer:
-    cdef int flush_held(self) except -1
 
 
 cdef class LoopCore(HandleOwner):
@@ -36,9 +33,10 @@ cdef class LoopCore(HandleOwner):
     # Who knows of watched descriptors, and whether to ask in this iteration.
     cdef Watcher watcher
     cdef bint watches_due
-    # Who holds back what a callback has written, and since when: see gather.pyx.
-    cdef Writer held_writer
-    cdef int64_t held_since_ns
+    # How many reports of watches have callbacks that have not run yet.
+    cdef Py_ssize_t reports_left
+    # The transports that hold back what has been written: see net/gather.pyx.
+    cdef readonly HeldWrites held
     # May receives be multishot here? Off where the kernel said EINVAL.
     cdef public bint multishot
 
@@ -76,6 +74,7 @@ cdef class LoopCore(HandleOwner):
         self, double due_at, object given, object callback, tuple args,
         object context)
     cdef int step(self) except -1
+    cdef int run_callbacks(self) except -1
     cdef int wait_on_ring(self) except -1
     cdef int poll_ring(self, int64_t timeout) except -1
     cdef int detect_overrides(self) except -1

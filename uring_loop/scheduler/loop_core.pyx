@@ -7,7 +7,8 @@ One iteration (`LoopCore.step`) does, in asyncio's own order:
 2. collect the timers that are due;
 3. run the handles that were ready before the wait (not those that they add);
 4. *reap*: completions call transports and protocols directly;
-5. run the due timers.
+5. run the due timers;
+6. send what callbacks have written and what has been held back: see net/gather.pyx.
 
 A callback may raise anything: it goes to the loop's exception handler. Only
 KeyboardInterrupt and SystemExit leave the iteration; what had not run yet stays
@@ -41,6 +42,7 @@ from uring_loop.scheduler.busy_poll cimport AdaptivePoll, now_ns
 from uring_loop.scheduler.clock cimport clock_time, clock_value
 from uring_loop.scheduler.handles cimport (
     Handle, HandleOwner, TimerHandle, run_handle)
+from uring_loop.scheduler.held_writes cimport HeldWrites
 from uring_loop.scheduler.statistics import gather_statistics
 from uring_loop.scheduler.timer_heap cimport TimerHeap
 from uring_loop.scheduler.wakeup cimport WakeOperation
@@ -79,14 +81,6 @@ cdef class Watcher(Operation):
         raise NotImplementedError
 
 
-cdef class Writer:
-    """Who may hold back what a callback writes until the callback has returned."""
-
-    cdef int flush_held(self) except -1:
-        """Send what waits, if anything does."""
-        return 0
-
-
 cdef class LoopCore(HandleOwner):
     """The hot part of a loop; asyncio's SelectorEventLoop stands behind it."""
 
@@ -100,6 +94,7 @@ cdef class LoopCore(HandleOwner):
         self.timers = TimerHeap()
         self.retired = []
         self.poll = AdaptivePoll()
+        self.held = HeldWrites()
         self.host_fd = -1
         self.detect_overrides()
 
@@ -281,15 +276,10 @@ cdef class LoopCore(HandleOwner):
         """Iterate until stop(); the thread that calls this owns the ring."""
         cdef Py_ssize_t left
         self.begin_run()
-        try:
-            while True:
-                self.step()
-                if self._stopping:
-                    break
-        finally:
-            # Ctrl-C may have left a callback between two writes.
-            if self.held_writer is not None:
-                self.held_writer.flush_held()
+        while True:
+            self.step()
+            if self._stopping:
+                break
         # What was asked of the kernel last, such as the end of a watch, happens
         # now and not when the loop runs again.
         self.flush_ring()
@@ -320,7 +310,16 @@ cdef class LoopCore(HandleOwner):
         self.wait_on_ring()
         if self.timers.handles:
             self.collect_due()
+        self.held.begin()
+        try:
+            self.run_callbacks()
+        finally:
+            self.held.finish()
+        return 0
+
+    cdef int run_callbacks(self) except -1:
         self.todo = len(self.ready)
+        self.reports_left = 0
         while self.todo and self.ready:
             self.todo -= 1
             self.run_one(PyObject_CallNoArgs(self.pop_ready))
@@ -489,8 +488,8 @@ cdef class LoopCore(HandleOwner):
                 run_handle(<Handle>handle)
         elif not handle._cancelled:
             self.run_slowly(handle)
-        if self.held_writer is not None:
-            self.held_writer.flush_held()
+        if self.held.first is not None:
+            self.held.callback_returned()
         return 0
 
     cdef int run_slowly(self, handle) except -1:
@@ -518,8 +517,6 @@ cdef class LoopCore(HandleOwner):
                     self.reap_slowly(limit)
                 else:
                     self.ring.reap(limit)
-                if self.held_writer is not None:
-                    self.held_writer.flush_held()
                 return 0
             except (SystemExit, KeyboardInterrupt):
                 raise
@@ -629,9 +626,6 @@ cdef class LoopCore(HandleOwner):
                 raise
             except BaseException as exc:
                 self.completion_failed(exc)
-            finally:
-                if self.held_writer is not None:
-                    self.held_writer.flush_held()
         return 0
 
     def completion_failed(self, exc):

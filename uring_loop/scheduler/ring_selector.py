@@ -1,15 +1,15 @@
-"""The selector of a loop: what asyncio and tools see of its watches and of its ring."""
+"""loop._selector: the watches and the ring as asyncio and tools see them."""
 
 import selectors
 
 
 class RingSelector(selectors.BaseSelector):
-    """Stands where asyncio's loop has its selector; `watch_set` does the work.
+    """The selector interface of a loop; its `WatchSet` does the work.
 
-    Tools put another select() in the place of this one, or a selector that wraps this
-    one, to see or to change how long a loop sleeps (virtual time in tests). Then the
-    loop waits by calling it. Completions are not among what select() returns: the loop
-    reaps them itself.
+    Tools replace its select(), or wrap the selector in another one, to observe or
+    change how long a loop sleeps (virtual time in tests). Then the loop sleeps by
+    calling that select(). select() does not return completions: the loop reaps them
+    itself.
     """
 
     def __init__(self, watch_set):
@@ -29,7 +29,7 @@ class RingSelector(selectors.BaseSelector):
         return self._watch_set.keys()
 
     def get_key(self, fileobj):
-        """By file or by number, as the mapping of asyncio's selector."""
+        """Look up by file object or number, as asyncio's selector does."""
         try:
             return self.get_map()[selectors._fileobj_to_fd(fileobj)]
         except KeyError:
@@ -42,7 +42,7 @@ class RingSelector(selectors.BaseSelector):
         raise RuntimeError("watches are removed by remove_reader() and remove_writer()")
 
     def select(self, timeout=None):
-        """Sleep until the loop has something to do, or for so many seconds."""
+        """Sleep until the loop has work, or for `timeout` seconds."""
         self._watch_set.wait_in_select(timeout)
         return []
 

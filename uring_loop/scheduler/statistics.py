@@ -1,39 +1,40 @@
-"""Statistics: what a loop has done so far, in numbers."""
+"""Statistics: counters of a loop, and the present lengths of its queues."""
 
 from typing import NamedTuple
 
 
 class Statistics(NamedTuple):
-    """Counts since the loop was made, and how things stand now, on both backends."""
+    """Counters since the loop was made, and present values, on both backends."""
 
     #: Iterations so far.
     iterations: int
-    #: Calls of the driver, `io_uring_enter` or `epoll_wait`, whether they slept or not.
+    #: Enters of the driver (`io_uring_enter`, or on epoll the same work by
+    #: `epoll_wait`), whether they slept or not.
     enters: int
     #: Completions handed to their operations.
     completions: int
-    #: Times when the completion queue was found full: a larger `sq_entries` may help.
+    #: How often the completion queue was full: a larger `sq_entries` may help.
     full_queues: int
-    #: Operations that the kernel has not answered for good, now.
+    #: Operations in flight now.
     in_flight: int
-    #: Callbacks that wait to run, now.
+    #: Callbacks in the ready queue now.
     ready: int
-    #: Timers that have been set, now; cancelled ones may be among them.
+    #: Timers in the heap now; cancelled ones may be among them.
     timers: int
-    #: Buffers in the pool of receives, now; 0 before the first stream.
+    #: Buffers in the pool of stream receives now; 0 before the first stream.
     pool_buffers: int
-    #: How long the next spin may be, in nanoseconds: what adaptive polling has learnt.
+    #: The length of the next spin in nanoseconds, as adaptive polling has set it.
     poll_ns: int
-    #: Spins that saw something come, so that the loop did not sleep.
+    #: Spins during which an event arrived, so that the loop did not sleep.
     spins_hit: int
-    #: Spins that saw nothing, so that the loop slept after all.
+    #: Spins during which no event arrived, so that the loop slept.
     spins_missed: int
     #: Time spent spinning, in nanoseconds.
     spun_ns: int
 
 
 def gather_statistics(ring, pool, poll, **counts):
-    """The numbers of a loop's parts; `pool` is None before the first stream."""
+    """Collect the numbers of a loop's parts; `pool` is None before the first stream."""
     return Statistics(
         **counts,
         enters=ring.enter_count,

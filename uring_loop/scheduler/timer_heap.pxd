@@ -2,12 +2,12 @@ from uring_loop.scheduler.handles cimport TimerHandle
 
 
 cdef class TimerHeap:
-    # In heap order, None where a timer was cancelled: what `loop._scheduled` shows.
+    # In heap order, with None for a cancelled timer; `loop._scheduled` shows this list.
     cdef list handles
-    # The due time of each, and the number of times for which there is memory.
+    # The due time of each entry, and the allocated length of that array.
     cdef double *times
     cdef Py_ssize_t capacity
-    # May somebody have changed `handles` or a time without the heap's knowledge?
+    # May a program have changed `handles` or a due time without the heap's knowledge?
     cdef bint shared
 
     cdef list share(self, object loop)

@@ -1,19 +1,20 @@
-"""The heap of timers, ordered by when they are due.
+"""The timer heap: the timers of a loop, ordered by due time.
 
 Two arrays of the same length make up the heap. `handles` is a list: it owns the
 handles, so the cyclic collector finds them, and it is the list that `loop._scheduled`
 shows. `times` holds the due times as C doubles, so pushing, popping and rebuilding
 compare numbers and never compare handles.
 
-Each TimerHandle knows its place. `cancel()` takes the handle out at once and leaves a
-*tombstone* there: None, with the time of the timer. The layout of the heap is that of
-heapq, with the cancelled timers in it, and it decides in which order timers of the same
-time run. So a tombstone stays exactly as long as asyncio keeps the cancelled handle.
+Each TimerHandle knows its place. `cancel()` removes the handle at once and leaves a
+*tombstone* there: None, with the due time of the timer. The layout of the heap is that
+of heapq, including the cancelled timers, and the layout decides the order of timers
+with equal times. So a tombstone stays exactly as long as asyncio keeps the cancelled
+handle.
 
-A program that holds the list of `loop._scheduled` may change it, asyncio's own handles
-may be in it, and anybody may set `_when`. While any of that is possible, the heap is
-*shared*: each operation reads times and places again first, and a cancelled handle
-stays in the list.
+A program that holds the list of `loop._scheduled` may change it, the list may contain
+asyncio's own handles, and a program may set `_when`. While any of that is possible, the
+heap is *shared*: each operation first reads times and places again, and a cancelled
+handle stays in the list.
 """
 
 cimport cython
@@ -29,11 +30,11 @@ cdef enum:
     CAPACITY_MIN = 64
 
 
-# The collector's tp_clear would set `handles` to None, and the heap relies on a list.
-# The cycle from a handle to its loop and back is broken at the loop or at the handle.
+# tp_clear of the cyclic collector would set `handles` to None, but the heap relies on a
+# list. The collector breaks the cycle of a handle and its loop at one of these two.
 @cython.no_gc_clear
 cdef class TimerHeap:
-    """The handles of one loop that wait for their time."""
+    """The scheduled timers of one loop."""
 
     def __cinit__(self):
         self.handles = []
@@ -42,8 +43,8 @@ cdef class TimerHeap:
         PyMem_Free(self.times)
 
     cdef list share(self, loop):
-        """The list of handles itself. A tombstone becomes a cancelled handle, as a
-        program that looks at asyncio's list finds there."""
+        """The list of handles itself. Tombstones are replaced by cancelled handles, as
+        in asyncio's list."""
         cdef Py_ssize_t at
         cdef TimerHandle cancelled
         if self.shared:
@@ -65,7 +66,7 @@ cdef class TimerHeap:
         return 0
 
     cdef int push(self, TimerHandle handle) except -1:
-        """Add a timer. After a MemoryError the heap is what it was before."""
+        """Add a timer. A MemoryError leaves the heap unchanged."""
         cdef Py_ssize_t count
         if self.shared:
             self.refresh()
@@ -84,7 +85,7 @@ cdef class TimerHeap:
         return self.times[0]
 
     cdef object pop(self):
-        """Take out what is due first: a handle, or None for a tombstone."""
+        """Remove the first entry: a handle, or None for a tombstone."""
         cdef Py_ssize_t count
         if self.shared:
             self.refresh()
@@ -104,8 +105,8 @@ cdef class TimerHeap:
     cdef int vacate(self, TimerHandle handle) except -1:
         """Leave a tombstone in the place of a cancelled timer."""
         cdef Py_ssize_t at = handle.place
-        # A handle that was put into another list, or twice into this one, stays there
-        # until it comes first.
+        # A handle that is in another list, or twice in this one, stays there until it
+        # is the first entry.
         if (not self.shared and 0 <= at < PyList_GET_SIZE(self.handles)
                 and items_of(self.handles)[at] == <PyObject *>handle):
             handle._scheduled = False
@@ -113,7 +114,7 @@ cdef class TimerHeap:
         return 0
 
     cdef Py_ssize_t drop_cancelled_first(self) except -1:
-        """Drop cancelled timers until a live one comes first; how many there were."""
+        """Drop cancelled timers until a live one is first; returns their number."""
         cdef Py_ssize_t count = 0
         while PyList_GET_SIZE(self.handles) and is_cancelled(self.handles[0]):
             self.pop()
@@ -137,7 +138,7 @@ cdef class TimerHeap:
         handles = self.handles
         count = self.move_cancelled_last()
         heapify(self.times, items_of(handles), count)
-        # What a handle holds may end with it and run code, so it ends last.
+        # Releasing a handle may run Python code, so the heap is consistent by then.
         dropped = handles[count:]
         del handles[count:]
         if count < self.capacity // 4:
@@ -145,7 +146,7 @@ cdef class TimerHeap:
         return 0
 
     cdef Py_ssize_t move_cancelled_last(self) noexcept:
-        """Put the live timers first, in their order; how many there are."""
+        """Put the live timers first, in their order; returns their number."""
         cdef PyObject **items = items_of(self.handles)
         cdef PyObject *item
         cdef Py_ssize_t count = 0
@@ -184,7 +185,7 @@ cdef class TimerHeap:
                 self.grow(max(2 * at, PyList_GET_SIZE(handles)))
             self.times[at] = when
             at += 1
-        # One reference is that of the heap, one that of this function.
+        # The heap has one reference to the list, this function another.
         self.shared = foreign or Py_REFCNT(<PyObject *>handles) > 2
         return 0
 
@@ -204,7 +205,7 @@ cdef class TimerHeap:
         if capacity >= self.capacity:
             return 0
         times = <double *>PyMem_Realloc(self.times, capacity * sizeof(double))
-        # Without memory for a smaller array the larger one stays.
+        # If a smaller array cannot be allocated, the larger one stays.
         if times != NULL:
             self.times = times
             self.capacity = capacity
@@ -215,8 +216,8 @@ cdef inline PyObject **items_of(list handles) noexcept:
     return (<PyListObject *><PyObject *>handles).ob_item
 
 
-# Nothing here can fail: numbers are compared and pointers are moved. No reference
-# count changes, and no code of Python runs while the two arrays disagree.
+# The functions below cannot fail: they compare numbers and move pointers. No reference
+# count changes, and no Python code runs while the two arrays differ.
 
 cdef inline void set_place(PyObject *item, Py_ssize_t at) noexcept:
     if item != <PyObject *>None and isinstance(<object>item, TimerHandle):
@@ -225,7 +226,7 @@ cdef inline void set_place(PyObject *item, Py_ssize_t at) noexcept:
 
 cdef void sift_to_root(
         double *times, PyObject **items, Py_ssize_t start, Py_ssize_t at) noexcept:
-    """Move an entry towards `start` until its parent is not later."""
+    """Move an entry towards `start` until its parent is due no later."""
     cdef PyObject *item = items[at]
     cdef double when = times[at]
     cdef Py_ssize_t parent
@@ -244,13 +245,14 @@ cdef void sift_to_root(
 
 cdef void sift_to_leaf(
         double *times, PyObject **items, Py_ssize_t count, Py_ssize_t at) noexcept:
-    """Move an entry to a leaf, the earlier child up each time, then back up."""
+    """Move an entry down to a leaf, each time exchanged with the earlier child, then
+    back up to its place."""
     cdef PyObject *item = items[at]
     cdef double when = times[at]
     cdef Py_ssize_t start = at
     cdef Py_ssize_t child = 2 * at + 1
     while child < count:
-        # Of equals the right one, as in heapq: this decides the order of equals.
+        # The right one of equal children, as in heapq: it decides the order of equals.
         if child + 1 < count and not times[child] < times[child + 1]:
             child += 1
         times[at] = times[child]
@@ -264,12 +266,12 @@ cdef void sift_to_leaf(
 
 
 cdef void heapify(double *times, PyObject **items, Py_ssize_t count) noexcept:
-    """Make a heap of entries in any order, as heapq.heapify does."""
+    """Turn entries in any order into a heap, as heapq.heapify() does."""
     cdef Py_ssize_t at
     cdef Py_ssize_t child
     for at in reversed(range(count // 2)):
         child = 2 * at + 1
-        # An entry before both of its children would go to a leaf and come back.
+        # An entry due before both children would move to a leaf and back: skip it.
         if not (times[at] < times[child]
                 and (child + 1 == count or times[at] < times[child + 1])):
             sift_to_leaf(times, items, count, at)

@@ -1,4 +1,4 @@
-"""The wake-up: how another thread ends a loop's sleep, by an eventfd."""
+"""The wake-up: the eventfd through which another thread ends a loop's sleep."""
 
 cimport cython
 
@@ -11,12 +11,12 @@ from uring_loop.driver.uapi cimport io_uring_prep_read, io_uring_sqe
 
 @cython.final
 cdef class WakeOperation(Operation):
-    """A read of the eventfd through which other threads end the loop's sleep."""
+    """The read of the eventfd, in flight while the loop sleeps."""
 
     def __cinit__(self):
         self.fd = -1
-        # Blocking: kernels before 5.19 answer EAGAIN to a read of an empty
-        # non-blocking one instead of waiting.
+        # Blocking: kernels before 5.19 complete a read of an empty non-blocking eventfd
+        # with EAGAIN instead of waiting.
         self.fd = os.eventfd(0, os.EFD_CLOEXEC)
 
     cdef int prepare(self, io_uring_sqe *sqe) except -1:
@@ -24,7 +24,8 @@ cdef class WakeOperation(Operation):
         return 0
 
     cdef int complete(self, int res, unsigned flags) except -1:
-        # Prepared again before the next sleep: nobody writes while the loop is awake.
+        # Prepared again before the next sleep: other threads write only to wake a loop
+        # that sleeps.
         return 0
 
     def close(self):
@@ -33,6 +34,6 @@ cdef class WakeOperation(Operation):
             self.fd = -1
 
     def __dealloc__(self):
-        # Of a loop whose __init__ failed, which is never closed.
+        # A loop whose __init__ failed is never closed.
         if self.fd >= 0:
             close_fd(self.fd)

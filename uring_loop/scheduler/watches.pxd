@@ -1,67 +1,36 @@
-from libc.stdint cimport uint64_t
-
 from uring_loop.driver.libc cimport epoll_event
 from uring_loop.scheduler.handles cimport Handle
 from uring_loop.scheduler.loop_core cimport LoopCore, Watcher
-
-
-cdef class Waiter:
-    # Is it in a slot of a watch? Kept by WatchSet.
-    cdef readonly bint waiting
-    # Does it leave with the first report, and nobody else come after it?
-    cdef bint once
-
-    cdef int on_ready(self) except -1
-
-
-cdef class Watch:
-    cdef object fileobj
-    cdef int fd
-    # A Handle or a Waiter each, or None.
-    cdef object reader
-    cdef object writer
-    # What the epoll set is believed to report, and the number of the registration.
-    cdef unsigned registered
-    cdef unsigned generation
-    # Does the registration end with its first report (EPOLLONESHOT)? `registered` is 0.
-    cdef bint is_once
-    # A weak reference to the socket object for which the registration was made.
-    cdef object owner
-    # Is it in WatchSet.doubtful? Has a wait begun since the last check there?
-    cdef bint is_doubtful
-    cdef bint has_begun
-
-    cdef unsigned mask(self) noexcept
-    cdef bint has_handle(self) noexcept
-    cdef uint64_t tag(self) noexcept
+from uring_loop.scheduler.watch cimport Waiter, Watch
 
 
 cdef class WatchSet(Watcher):
     cdef LoopCore loop
-    # Descriptor -> Watch: what the epoll set holds.
+    # Descriptor -> Watch, for each registration of the epoll set.
     cdef readonly dict watches
-    # -1 on epoll, where the watches are in the driver's own set.
+    # The epoll set; -1 if `is_shared`.
     cdef int fd
+    # Are the watches in the driver's own set?
     cdef bint is_shared
-    # Where epoll reports what is ready, and for how many there is room.
+    # The array for the events of epoll_wait(2), and its length.
     cdef epoll_event *reported
     cdef Py_ssize_t room
-    # Watches whose registration is trusted unchecked: see `check_doubtful`.
+    # Watches whose registration has not been checked: see `check_doubtful`.
     cdef list doubtful
     cdef bint has_timer
     cdef unsigned last_generation
     # Does the epoll set hold a registration that cannot be removed?
     cdef bint has_stale
-    # Has the last look told anybody; a callback of the user? See `look`.
-    cdef bint has_told
-    cdef bint has_told_handle
+    # Has the last look run a callback or a waiter? A callback of the user? See `look`.
+    cdef bint ran_callbacks
+    cdef bint ran_handle
     cdef int reports_until_look
-    # How many there are before the next try: see `look_shared`.
+    # Reports before the next attempt not to sleep: see `look_shared`.
     cdef int look_interval
-    # How often the poll has ended and nothing was ready: others share a file, and were
-    # faster.
+    # How often the poll has completed with nothing ready: another process that shares
+    # a file was faster.
     cdef bint was_polled
-    cdef unsigned long vain_count
+    cdef unsigned long empty_polls_count
 
     cdef int sleep(self, timeout) except -1
     # For users' handles.
@@ -69,6 +38,7 @@ cdef class WatchSet(Watcher):
     cdef bint remove(self, fileobj, bint writing) except -1
     cdef int remove_handle(self, int fd, bint writing, Handle handle) except -1
     cdef int number(self, fileobj) except -1
+    cdef Watch watch_of(self, fileobj)
     # For waiters.
     cdef int wait(self, int fd, bint writing, Waiter waiter, owner,
                   bint trusting) except -1
@@ -92,5 +62,5 @@ cdef class WatchSet(Watcher):
     cdef int trim_reported(self, Watch watch, unsigned events) except -1
     cdef Watch reported_watch(self, int place)
     cdef object take_ready(self, Watch watch, unsigned events, bint writing)
-    cdef int call(self, who) except -1
+    cdef int call(self, target) except -1
     cdef int run_waiter(self, Waiter waiter) except -1

@@ -1,30 +1,31 @@
 """Readiness of descriptors (add_reader, add_writer, waits of C code) by an epoll set.
 
-The levels that asyncio promises are epoll's, and an epoll set holds no file: a socket
-that is closed while somebody waits for it is closed for its peer. One one-shot poll of
-the set on the ring ends the loop's sleep when anything in the set is ready. Then `look`
-asks epoll what is ready and runs the callbacks.
+asyncio promises level-triggered callbacks, as epoll reports events, and an epoll set
+holds no file: a socket that is closed during a wait is closed for its peer, too. One
+one-shot poll of the set on the ring ends the loop's sleep when any descriptor of the
+set is ready. Then `look` calls epoll_wait(2) and runs the callbacks.
 
-*On epoll* the driver has such a set, and the watches are in that one, so that a report
-costs one epoll_wait(2) (include/uring_epoll_watch.h). The driver says once that there
-are reports, keeps them until `look` takes them, takes out what nobody waits for, and
-makes the set anew. `WatchSet.is_shared` tells the two apart.
+*On epoll* the watches are in the set of the driver, so that a report costs one
+epoll_wait(2) (include/uring_epoll_watch.h). The driver keeps the events of watches
+until `look` takes them, removes unwanted registrations and rebuilds the set.
+`WatchSet.is_shared` is true there.
 
-Each descriptor has two slots, one for reading and one for writing, as on asyncio: what
-comes later takes the place of what was there. A slot holds a user's `Handle`, or a
-`Waiter` of ours, such as a call of sock_recv() or a listener.
+Each descriptor has two slots, one for reading and one for writing, as on asyncio: a new
+callback replaces the old one. A slot holds a user's `Handle` or a `Waiter` of ours,
+such as a call of sock_recv() or a listener.
 
 *Registrations stay.* A waiter that has ended leaves its registration in the epoll set
-for the next one; epoll is told when it reports something that nobody waits for. So a
-conversation through sock_recv() and sock_sendall() makes no epoll_ctl(2). The
-registration may be gone, since the descriptor was closed and its number is that of
-another file: then the socket object is another one, too. A number that has got another
-file under the same socket object, by os.dup2(), is found by `check_doubtful`.
+for the next wait. The registration is removed when it reports an event for which no
+slot is filled. So a conversation through sock_recv() and sock_sendall() needs no
+epoll_ctl(2). A registration ends when its descriptor is closed; if the number then
+names another file, the socket object differs, too, and `wait` registers anew. os.dup2()
+can put another file under the number of the same socket object; `check_doubtful`
+detects that.
 
-*Registrations that cannot be removed.* A closed descriptor whose file lives on, in a
-duplicate or in a forked child, goes on to be reported, and epoll_ctl(2) cannot name it
-any more. Each registration is numbered, so that such a report is recognised; then the
-set is made anew.
+*Registrations that cannot be removed.* If the file of a closed descriptor lives on, in
+a duplicate or in a forked child, epoll continues to report it, and epoll_ctl(2) cannot
+address it any more. Registrations are numbered, so that such an event is recognised;
+then the set is rebuilt.
 """
 
 cimport cython
@@ -48,65 +49,25 @@ from uring_loop.driver.uapi cimport (
 from uring_loop.scheduler.handles cimport Handle
 from uring_loop.scheduler.loop_core cimport ASLEEP, AWAKE, LoopCore, Watcher
 from uring_loop.scheduler.ring_selector import RingSelector
+from uring_loop.scheduler.watch cimport Waiter, Watch
 
 cdef enum:
     FIRST_ROOM = 16
-    # So many reports are each followed by a poll on the ring; then one is followed by
-    # another look at once: see `look`.
+    # The number of reports that are each followed by a poll on the ring, before one is
+    # followed by another look: see `look`.
     REPORTS_UNTIL_LOOK = 16
     REPORTS_UNTIL_LOOK_MOST = 1024
 
-# How long a wait relies on a registration that nobody has checked, twice at most.
+# The period of `check_doubtful`: a wait relies on an unchecked registration for at most
+# two periods.
 cdef double CHECK_SECONDS = 0.01
 cdef object LONGEST_SLEEP = base_events.MAXIMUM_SELECT_TIMEOUT
 cdef object OWN_SELECT = RingSelector.select
 
 
-cdef class Waiter:
-    """C code that waits for a descriptor: stands in the slot of a reader or writer."""
-
-    cdef int on_ready(self) except -1:
-        """Readiness was reported. The slot is kept: who waits no more calls `leave`."""
-        raise NotImplementedError
-
-    def _run(self):
-        # For LoopCore.run_slowly, which runs handles.
-        self.on_ready()
-
-
-@cython.final
-cdef class Watch:
-    """A descriptor with its two slots, and what the epoll set knows of it."""
-
-    cdef unsigned mask(self) noexcept:
-        """The events that the slots want."""
-        # Arithmetic only: cannot raise.
-        return ((EPOLLIN if self.reader is not None else 0)
-                | (EPOLLOUT if self.writer is not None else 0))
-
-    cdef bint has_handle(self) noexcept:
-        """Is a callback of the user in a slot?"""
-        # Type checks only: cannot raise.
-        return isinstance(self.reader, Handle) or isinstance(self.writer, Handle)
-
-    cdef uint64_t tag(self) noexcept:
-        """What epoll reports of this registration."""
-        # Arithmetic only: cannot raise.
-        return <uint64_t>self.generation << 32 | <unsigned>self.fd
-
-    @property
-    def key(self):
-        """As a selector would describe it."""
-        cdef unsigned events = (
-            (selectors.EVENT_READ if self.reader is not None else 0)
-            | (selectors.EVENT_WRITE if self.writer is not None else 0))
-        return selectors.SelectorKey(
-            self.fileobj, self.fd, events, (self.reader, self.writer))
-
-
 @cython.final
 cdef class WatchSet(Watcher):
-    """The watches of one loop, and the ring's poll of their epoll set."""
+    """The watches of one loop; as an operation, the ring's poll of their epoll set."""
 
     def __cinit__(self, LoopCore loop not None):
         self.loop = loop
@@ -125,7 +86,7 @@ cdef class WatchSet(Watcher):
     # ---- callbacks of the user
 
     cdef Handle add(self, fileobj, bint writing, callback, tuple args):
-        """Call back while it is ready. A callback that was there is cancelled."""
+        """Call back while the descriptor is ready. The old callback is cancelled."""
         cdef Handle handle = make_handle(self.loop, callback, args)
         cdef int fd = self.number(fileobj)
         cdef Watch watch = self.watches.get(fd)
@@ -143,7 +104,7 @@ cdef class WatchSet(Watcher):
         if not had_handle:
             self.register(watch)
         elif watch.mask() != mask:
-            # As asyncio: an error if the number is that of another file by now.
+            # As asyncio: an error if the number names another file by now.
             error = self.control(EPOLL_CTL_MOD, watch)
             if error != 0:
                 self.fail(watch, error)
@@ -152,7 +113,7 @@ cdef class WatchSet(Watcher):
         return handle
 
     cdef bint remove(self, fileobj, bint writing) except -1:
-        """Call back no more; False if nobody was to be called."""
+        """Remove the callback; False if there was none."""
         cdef int fd = self.number(fileobj)
         cdef Watch watch = self.watches.get(fd)
         cdef int error
@@ -162,34 +123,42 @@ cdef class WatchSet(Watcher):
         error = self.trim(watch)
         if error != 0 and watch.mask() != 0:
             self.fail(watch, error)
-        # Without an error the descriptor may have been closed before: as on asyncio.
+        # If no slot is left, an error is ignored, as on asyncio: the descriptor may
+        # have been closed.
         retire(before)
         return True
 
     cdef int remove_handle(self, int fd, bint writing, Handle handle) except -1:
-        """remove(), but only of this handle: the descriptor's file may have changed."""
+        """Remove this handle only: the number may be another file's by now."""
         cdef Watch watch = self.watches.get(fd)
         handle.cancel()
         if watch is not None and handle is (watch.writer if writing else watch.reader):
             try:
                 self.remove(fd, writing)
             except OSError:
-                # The file is closed, and epoll has forgotten it, as control() has now.
+                # The file is closed, so epoll has dropped its registration.
                 pass
         return 0
 
     cdef int number(self, fileobj) except -1:
-        """Its descriptor; that of a closed file, too, as long as it is watched."""
+        """The descriptor of a file object; also of a closed one that is watched."""
         cdef Watch watch
         if type(fileobj) is int and fileobj >= 0:
             return fileobj
         try:
             return selectors._fileobj_to_fd(fileobj)
         except ValueError:
-            for watch in self.watches.values():
-                if watch.fileobj is fileobj:
-                    return watch.fd
-            raise
+            watch = self.watch_of(fileobj)
+            if watch is None:
+                raise
+        return watch.fd
+
+    cdef Watch watch_of(self, fileobj):
+        cdef Watch watch
+        for watch in self.watches.values():
+            if watch.fileobj is fileobj:
+                return watch
+        return None
 
     # ---- waits of C code
 
@@ -197,9 +166,9 @@ cdef class WatchSet(Watcher):
                   bint trusting) except -1:
         """Put a waiter into the slot.
 
-        owner     the socket object, by which an old registration is recognised; None
-                  if there is no such object
-        trusting  False if the last report for this wait has brought nothing: then the
+        owner     the socket object, which identifies the registration of an earlier
+                  wait; None if there is no such object
+        trusting  False if the call blocked although the socket was reported ready: the
                   registration may be that of another file
         """
         cdef Watch watch = self.watches.get(fd)
@@ -219,21 +188,21 @@ cdef class WatchSet(Watcher):
         return 0
 
     cdef int leave(self, int fd, bint writing, Waiter waiter, bint at_once) except -1:
-        """Take a waiter out of its slot, if it is still there; with `at_once` epoll
-        hears of it now."""
+        """Take a waiter out of its slot, if it is still there. With `at_once` the
+        registration is updated now."""
         cdef Watch watch = self.watches.get(fd)
         waiter.waiting = False
         if watch is None or (watch.writer if writing else watch.reader) is not waiter:
             return 0
         put(watch, writing, None)
         if at_once:
-            # An error says that the descriptor has been closed.
+            # An error means that the descriptor has been closed.
             self.trim(watch)
             return 0
         if self.is_shared:
             uring_watch_again(&self.loop.ring.ring, fd, watch.mask())
         if watch.is_once:
-            # Reported, and so ended.
+            # The registration ended with its report (EPOLLONESHOT).
             self.watches.pop(fd)
         return 0
 
@@ -248,12 +217,12 @@ cdef class WatchSet(Watcher):
         return watch
 
     cdef int control(self, int how, Watch watch) noexcept:
-        """Tell epoll what the slots want; 0 or errno."""
+        """Set the registration to the events of the slots; 0 or errno."""
         # System calls and assignments: cannot raise.
         cdef epoll_event event
         cdef int error
         if self.loop.ring.is_forked():
-            # The set is the parent's as well.
+            # A forked child shares the set with its parent.
             return 0
         event.events = watch.mask() | (EPOLLONESHOT if watch.is_once else 0)
         event.data.u64 = watch.tag()
@@ -267,15 +236,15 @@ cdef class WatchSet(Watcher):
         return 0
 
     cdef int register(self, Watch watch) except -1:
-        """Have what the slots want in the set, whatever was there."""
+        """Register the events of the slots, with or without an old registration."""
         cdef int error = self.try_register(watch)
         if error != 0:
             self.fail(watch, error)
         return 0
 
     cdef int try_register(self, Watch watch) noexcept:
-        """0 or errno."""
-        # As control().
+        """As `register`, but return 0 or errno."""
+        # As control(): cannot raise.
         cdef int error = ENOENT
         if watch.registered:
             error = self.control(EPOLL_CTL_MOD, watch)
@@ -285,32 +254,33 @@ cdef class WatchSet(Watcher):
             watch.generation = self.last_generation
             error = self.control(EPOLL_CTL_ADD, watch)
             if error == EEXIST:
-                # Left by a wait that was to be the only one; or a number that was
-                # closed, watched, and is the same file's again.
+                # Left by a one-shot wait; or the number was closed, watched, and names
+                # the same file again.
                 error = self.control(EPOLL_CTL_MOD, watch)
         return error
 
     cdef bint is_registered(self, Watch watch) noexcept:
-        """Does the registration cover what the slots want?"""
+        """Does the registration cover the events of the slots?"""
         # Loads and assignments: cannot raise.
         if self.is_shared:
             return uring_watch_again(&self.loop.ring.ring, watch.fd, watch.mask())
         return not watch.mask() & ~watch.registered
 
     cdef int fail(self, Watch watch, int error) except -1:
-        """An error of epoll forgets the watch, as in asyncio's selector."""
+        """Drop the watch and raise, as asyncio's selector does for an error of
+        epoll."""
         self.watches.pop(watch.fd, None)
         raise os_error(-error)
 
     cdef int trim(self, Watch watch) except? -1:
-        """Let epoll report what the slots want and no more; 0 or errno."""
+        """Reduce the registration to the events of the slots; 0 or errno."""
         if watch.mask() != 0:
             return self.control(EPOLL_CTL_MOD, watch)
         self.watches.pop(watch.fd, None)
         return self.control(EPOLL_CTL_DEL, watch)
 
     cdef int doubt(self, Watch watch) except -1:
-        """Check the registration some time, if the wait lasts."""
+        """Schedule a check of the registration, in case the wait lasts."""
         watch.is_doubtful = True
         self.doubtful.append(watch)
         if not self.has_timer:
@@ -321,8 +291,8 @@ cdef class WatchSet(Watcher):
         return 0
 
     def check_doubtful(self):
-        """Check the registrations of waits that have lasted for a period. Where waits
-        are short this makes no system call."""
+        """Check the registrations of waits that have lasted for a period. If all waits
+        are shorter, the check makes no system call."""
         cdef Watch watch
         watches = self.doubtful
         self.doubtful = []
@@ -333,18 +303,18 @@ cdef class WatchSet(Watcher):
                 watch.has_begun = False
                 self.doubt(watch)
             elif watch.mask() and self.watches.get(watch.fd) is watch:
-                # An error says that the descriptor has been closed: the wait goes on
-                # for ever, as on asyncio.
+                # An error means that the descriptor has been closed: the wait never
+                # ends, as on asyncio.
                 self.try_register(watch)
 
     cdef int rebuild(self) except -1:
-        """A new set without the registrations that cannot be removed."""
+        """Replace the set by one without the registrations that cannot be removed."""
         cdef Watch watch
         self.has_stale = False
         if self.is_shared:
-            return 0    # the driver finds out by itself
+            return 0    # the driver rebuilds its set by itself
         if self.in_flight:
-            # It polls the old set; armed again when it has ended.
+            # The poll is of the old set. It is armed again when it has ended.
             self.loop.cancel(self)
         self.loop.ring.forget_fd(self.fd)
         close_fd(self.fd)
@@ -356,12 +326,12 @@ cdef class WatchSet(Watcher):
             if watch.mask() == 0:
                 del self.watches[watch.fd]
             else:
-                # What has been closed stays out.
+                # An error means that the descriptor has been closed.
                 self.try_register(watch)
         return 0
 
     cdef int make_room(self) except -1:
-        """For what epoll can report at once: everything."""
+        """Make the array large enough for an event of each registration."""
         cdef epoll_event *memory
         cdef Py_ssize_t room = self.room * 2 or FIRST_ROOM
         if self.room > len(self.watches):
@@ -381,7 +351,7 @@ cdef class WatchSet(Watcher):
         self.doubtful.clear()
 
     def __dealloc__(self):
-        # Of a loop that was never closed.
+        # The loop may never have been closed.
         if self.fd >= 0:
             close_fd(self.fd)
         PyMem_Free(self.reported)
@@ -396,7 +366,7 @@ cdef class WatchSet(Watcher):
         return 0
 
     cdef int complete(self, int res, unsigned flags) except -1:
-        # An error, such as that of a thread that has ended, is one more reason to look.
+        # Look after an error as well, such as ECANCELED when a thread has ended.
         self.loop.watches_due = True
         self.was_polled = True
         return 0
@@ -408,18 +378,19 @@ cdef class WatchSet(Watcher):
 
     cdef int arm(self) except -1:
         self.loop.watches_due = False
-        self.has_told = False
+        self.ran_callbacks = False
         return self.ensure_poll()
 
     cdef int look(self) except -1:
-        """Run the callbacks of what is ready, then have the set polled again.
+        """Run the callbacks of ready descriptors, then arm the poll of the set again.
 
-        The poll looks at the set when it is submitted, so that no empty look is needed
-        before it: a conversation on one descriptor costs one epoll_wait(2) a message.
-        For descriptors that stay ready it is cheaper to look in each iteration, without
-        the ring. That is tried now and then, and kept up until a look finds nothing.
-        While other handles keep the loop from sleeping, each iteration looks if a
-        callback was told: what stays ready is reported in each, as on asyncio.
+        The poll checks the set when it is submitted, so no empty look is needed before
+        it: a conversation on one descriptor costs one epoll_wait(2) per message. For
+        descriptors that stay ready it is cheaper to look in each iteration, without the
+        ring. After every REPORTS_UNTIL_LOOK reports the loop tries that, and continues
+        until a look finds nothing. While other handles keep the loop from sleeping and
+        the last look ran a user's callback, each iteration looks: a descriptor that
+        stays ready is reported in each iteration, as on asyncio.
 
         If a KeyboardInterrupt leaves a callback, the next iteration looks again.
         """
@@ -428,10 +399,10 @@ cdef class WatchSet(Watcher):
         if self.is_shared:
             return self.look_shared()
         self.was_polled = False
-        if self.has_told:
-            # The tasks that were told have had their turn.
-            self.has_told = False
-            if not (self.has_told_handle and self.loop.ready):
+        if self.ran_callbacks:
+            # The tasks that the last look woke have run.
+            self.ran_callbacks = False
+            if not (self.ran_handle and self.loop.ready):
                 return self.arm()
         count = epoll_wait(self.fd, self.reported, <int>self.room, 0)
         if count < 0:
@@ -439,29 +410,30 @@ cdef class WatchSet(Watcher):
                 raise os_error(-errno)
             return 0
         if count == 0:
-            self.vain_count += was_polled
+            self.empty_polls_count += was_polled
             self.reports_until_look = REPORTS_UNTIL_LOOK
             return self.arm()
-        self.has_told_handle = False
+        self.ran_handle = False
         if count == 1:
             self.call_one()
         else:
             self.call_all(count)
         if self.reports_until_look > 0:
             self.reports_until_look -= 1
-            self.has_told = True
+            self.ran_callbacks = True
             if not self.loop.ready:
                 self.arm()
         return 0
 
     cdef int look_shared(self) except -1:
-        """Run the callbacks of what the driver's last look at its set has found.
+        """Run the callbacks of the events that the last enter has found.
 
-        A descriptor that stays ready is found at less cost by a thread that does not
-        prepare to sleep. Not to sleep after a report is tried now and then, less often
-        each time that it was in vain, and kept up until it finds nothing.
+        An enter that does not sleep is cheaper, which pays where descriptors stay
+        ready. So after some reports the next enter does not sleep, and none does until
+        one finds nothing. If the first of them finds nothing, the next attempt comes
+        after twice as many reports.
 
-        If a KeyboardInterrupt leaves a callback, the driver's next look finds the rest.
+        If a KeyboardInterrupt leaves a callback, the next enter reports the rest.
         """
         cdef bint comes_back = self.reports_until_look <= 1
         cdef int count = uring_take_ready(
@@ -483,8 +455,8 @@ cdef class WatchSet(Watcher):
     # ---- waiting in select()
 
     cdef bint is_replaced(self, selector) except -1:
-        """Another select() than RingSelector's, or another selector? One that has a
-        map of descriptors of its own would sleep without the ring, perhaps for ever."""
+        """Has select() or the whole selector been replaced? A selector with descriptors
+        of its own would sleep without the ring, possibly for ever: RuntimeError."""
         if selector is None or self.loop._closed:
             return False
         if isinstance(selector, selectors._BaseSelectorImpl):
@@ -494,7 +466,7 @@ cdef class WatchSet(Watcher):
         return getattr(selector.select, "__func__", None) is not OWN_SELECT
 
     cdef int select(self) except -1:
-        """As asyncio's _run_once: select() gets the time until the next timer."""
+        """Call select() with the time until the next timer, as asyncio's _run_once."""
         cdef LoopCore loop = self.loop
         cdef double timeout = 0
         if not (loop.ready or loop._stopping or loop.watches_due):
@@ -507,15 +479,15 @@ cdef class WatchSet(Watcher):
         return 0
 
     def detect_overrides(self):
-        """A tool may have put another select() into the selector, or taken it away."""
+        """Called when a tool has replaced or restored select()."""
         self.loop.detect_overrides()
 
     def wait_in_select(self, timeout):
         """RingSelector.select(): wait for completions, which the loop then reaps."""
         if not self.loop.has_select_override or not self.loop.ring.is_mine():
             raise RuntimeError(
-                "readiness is reported by the ring: only what stands in the place of "
-                "select() may call it, while the loop runs")
+                "readiness is reported by the ring: only a replacement of select() may "
+                "call it, while the loop runs")
         self.sleep(timeout)
 
     cdef int sleep(self, timeout) except -1:
@@ -523,7 +495,7 @@ cdef class WatchSet(Watcher):
         cdef int64_t timeout_ns = -1
         if timeout is not None:
             timeout_ns = <int64_t>ceil(max(0, min(timeout, LONGEST_SLEEP)) * 1e9)
-        # From here on other threads wake the loop: see LoopCore.wait_on_ring().
+        # From here on other threads have to wake the loop: see LoopCore.wait_on_ring().
         loop.idle = ASLEEP
         try:
             if timeout_ns == 0 or loop.ready or loop._stopping:
@@ -537,12 +509,12 @@ cdef class WatchSet(Watcher):
             loop.idle = AWAKE
 
     def keys(self):
-        """Descriptor -> SelectorKey, of what somebody waits for."""
+        """Descriptor -> SelectorKey, for each filled slot."""
         cdef Watch watch
         return {watch.fd: watch.key for watch in self.watches.values()
                 if watch.mask()}
 
-    # ---- what is ready
+    # ---- ready descriptors
 
     cdef int call_one(self) except -1:
         cdef Watch watch = self.reported_watch(0)
@@ -562,7 +534,7 @@ cdef class WatchSet(Watcher):
         return 0
 
     cdef int call_all(self, int count) except -1:
-        """Find out all, then call, since callbacks add and remove others."""
+        """Collect all callbacks first, since a callback may add and remove watches."""
         cdef list found = []
         cdef Watch watch
         cdef unsigned events
@@ -582,22 +554,24 @@ cdef class WatchSet(Watcher):
             self.trim_reported(watch, events)
         if self.has_stale:
             self.rebuild()
-        for who in found:
-            self.call(who)
+        self.loop.reports_left = len(found)
+        for target in found:
+            self.loop.reports_left -= 1
+            self.call(target)
         return 0
 
     cdef int trim_reported(self, Watch watch, unsigned events) except -1:
-        """Take out what a waiter that has ended has left, once it is reported."""
+        """Remove what an ended waiter has left, once epoll reports it."""
         cdef unsigned unwanted = watch.registered & ~watch.mask()
         if self.is_shared:
-            return 0    # as in rebuild()
+            return 0    # the driver removes it
         if unwanted and (events & unwanted or watch.mask() == 0):
             if self.trim(watch) != 0:
                 self.has_stale = True
         return 0
 
     cdef Watch reported_watch(self, int place):
-        """None for a registration that is no longer one of ours."""
+        """The watch of an event; None if its registration is not in use any more."""
         cdef uint64_t tag = self.reported[place].data.u64
         cdef Watch watch = self.watches.get(<int>(tag & 0xFFFFFFFF))
         if watch is None or watch.tag() != tag:
@@ -605,24 +579,24 @@ cdef class WatchSet(Watcher):
         return watch
 
     cdef object take_ready(self, Watch watch, unsigned events, bint writing):
-        """Whom to call for these events, as asyncio's _process_events finds it: an
-        error or a hang-up concerns both, and the reader comes first."""
+        """The handle or waiter to call for these events, as in asyncio's
+        _process_events: an error or a hang-up concerns both slots, reader first."""
         cdef unsigned others = EPOLLIN if writing else EPOLLOUT
         if not events & ~others:
             return None
-        who = watch.writer if writing else watch.reader
-        if isinstance(who, Handle) and (<Handle>who)._cancelled:
-            # By itself, not by a removal, which is due now.
+        target = watch.writer if writing else watch.reader
+        if isinstance(target, Handle) and (<Handle>target)._cancelled:
+            # The handle itself was cancelled; its slot is to be emptied now.
             self.remove(watch.fd, writing)
             return None
-        return who
+        return target
 
-    cdef int call(self, who) except -1:
-        if not isinstance(who, Waiter):
-            self.has_told_handle = True
-            return self.loop.run_one(who)
-        if (<Waiter>who).waiting:
-            self.run_waiter(<Waiter>who)
+    cdef int call(self, target) except -1:
+        if not isinstance(target, Waiter):
+            self.ran_handle = True
+            return self.loop.run_one(target)
+        if (<Waiter>target).waiting:
+            self.run_waiter(<Waiter>target)
         return 0
 
     cdef int run_waiter(self, Waiter waiter) except -1:
@@ -638,8 +612,8 @@ cdef class WatchSet(Watcher):
                 "message": f"Exception in {waiter!r}",
                 "exception": exc,
             })
-        if self.loop.held_writer is not None:
-            self.loop.held_writer.flush_held()
+        if self.loop.held.first is not None:
+            self.loop.held.callback_returned()
         return 0
 
     def __repr__(self):
@@ -657,22 +631,22 @@ cdef Handle make_handle(LoopCore loop, callback, tuple args):
     return handle
 
 
-cdef object put(Watch watch, bint writing, who):
-    """Put a handle or waiter into its slot; returns what was there."""
+cdef object put(Watch watch, bint writing, target):
+    """Put a handle, a waiter or None into a slot; returns the old content."""
     before = watch.writer if writing else watch.reader
     if writing:
-        watch.writer = who
+        watch.writer = target
     else:
-        watch.reader = who
+        watch.reader = target
     return before
 
 
-cdef int retire(who) except -1:
-    """Something else has its slot now, or nothing."""
-    if isinstance(who, Handle):
-        (<Handle>who).cancel()
-    elif who is not None:
-        (<Waiter>who).waiting = False
+cdef int retire(target) except -1:
+    """End a handle or waiter that has been taken out of its slot."""
+    if isinstance(target, Handle):
+        (<Handle>target).cancel()
+    elif target is not None:
+        (<Waiter>target).waiting = False
     return 0
 
 

@@ -1,14 +1,14 @@
-"""IOThread: a thread made for one loop, whose loop is made in that thread.
+"""IOThread: a thread that makes and runs one loop.
 
-The loop, its ring and its buffers are created by the thread that will use them, as in
-QEMU's IOThread, and whoever asked for it gets the error if that fails.
+The thread itself creates the loop, its ring and its buffers, as in QEMU's IOThread. If
+that fails, the constructor raises the error.
 
     starting   the thread makes its loop and runs the first iteration, which binds the
-               ring; until then __init__ waits
+               ring; __init__ waits for that
     running    run() and submit() are accepted
-    stopping   the loop ends what is left: tasks, async generators, executor
-    stopped    the loop is closed; join() raises what ended the thread, if it was an
-               exception
+    stopping   the loop finishes tasks, async generators and the executor
+    stopped    the loop is closed; join() raises the exception that ended the thread, if
+               there was one
 """
 
 import asyncio
@@ -25,26 +25,27 @@ from uring_loop.loop import Loop
 STARTING, RUNNING, STOPPING, STOPPED = "starting", "running", "stopping", "stopped"
 
 _numbers = itertools.count(1)
-# Those that the interpreter's exit has to stop, and then waits for.
+# The IOThreads that are stopped and waited for at the interpreter's exit.
 _awaited = set()
 
 
 class IOThread:
-    """A thread that runs one loop of its own until it is told to stop.
+    """A thread that runs one loop of its own until stop() is called.
 
-    name          of the thread; default "IOThread-1" and so on
-    daemon        what happens to a thread that is still running when the program ends:
-                  False stops it, lets it finish as stop() does, and waits for that;
-                  True drops it where it stands
+    name          the name of the thread; default "IOThread-1" and so on
+    daemon        the end of a thread that still runs when the program ends: False stops
+                  it as stop() does and waits for its end; True abandons it
     cpu_affinity  the CPU, or an iterable of CPUs, on which the thread may run. Threads
-                  that it starts, such as those of the loop's executor, inherit that
+                  that it starts, such as those of the loop's executor, inherit it
     loop_options  those of `Loop`
 
-    The thread runs when this returns. Any exception on the way there, in the thread or
-    in starting it, is raised here, the very object; the thread has then been joined
-    and nothing is left of it. After QEMU's iothread_run() and IOThreadRunArgs.
+    The thread runs when the constructor returns. An exception during the start, in the
+    thread or in the caller, is raised by the constructor; the thread has then been
+    joined and its resources are released. The model is QEMU's iothread_run() and
+    IOThreadRunArgs.
 
-    With `with` or `async with`, the end of the block stops and joins it.
+    As a context manager (`with`, `async with`), it stops and joins the thread at the
+    end of the block.
     """
 
     def __init__(self, name=None, *, daemon=False, cpu_affinity=None, **loop_options):
@@ -54,13 +55,14 @@ class IOThread:
         # Reentrant: a signal handler may call stop() in the middle of run().
         self._lock = threading.RLock()
         self._state = STARTING
-        # Locked until its first iteration has begun, or until there will be none. No
-        # Event: Ctrl-C just as wait() begins may leave the lock in there locked, and
-        # the thread would hang in set().
+        # Locked until the first iteration has begun, or the start has failed. Not an
+        # Event: Ctrl-C at the beginning of its wait() may leave its inner lock locked,
+        # and the thread would hang in set().
         self._starting = threading.Lock()
         self._starting.acquire()
-        # Set last of all. Not Thread.join(): up to 3.12, Ctrl-C in there marks a thread
-        # that runs as ended, and the interpreter no longer waits for it.
+        # Set at the very end. Used instead of Thread.join(): up to 3.12, Ctrl-C in
+        # join() marks a running thread as ended, and the interpreter no longer waits
+        # for it.
         self._ended = threading.Event()
         self._begun = False
         self._error = None
@@ -79,21 +81,21 @@ class IOThread:
             self._thread.start()
             self._starting.acquire()
         except BaseException:
-            # No thread to be had, or Ctrl-C in the middle of the wait.
+            # The thread could not be started, or Ctrl-C ended the wait.
             self.stop()
             if self._thread.ident is not None:
                 self._wait(None)
             raise
         if not self._begun:
             self._wait(None)
-            # Not kept: its traceback refers to us.
+            # Do not keep the exception: its traceback refers to this object.
             error, self._error = self._error, None
             try:
                 raise error
             finally:
                 del error
 
-    # ---- what it is
+    # ---- properties
 
     @property
     def name(self):
@@ -101,7 +103,7 @@ class IOThread:
 
     @property
     def native_id(self):
-        """The kernel's number of the thread, as `ps -L` and `top -H` show it."""
+        """The kernel's id of the thread, as `ps -L` and `top -H` show it."""
         return self._thread.native_id
 
     @property
@@ -115,9 +117,9 @@ class IOThread:
 
     @property
     def load(self):
-        """How busy it is: calls of run() and submit() that are not done, plus
-        connections that it serves for an IOThreadGroup; infinite if it takes no more
-        work. A snapshot."""
+        """The number of unfinished calls of run() and submit() plus the connections
+        that the thread serves for an IOThreadGroup; infinite unless it is running. A
+        snapshot."""
         if self._state != RUNNING:
             return math.inf
         return len(self._unfinished) + self._connections_count
@@ -130,14 +132,14 @@ class IOThread:
             text += f" error={self._error!r}"
         return text + ">"
 
-    # ---- work for it
+    # ---- work
 
     def run(self, coro):
         """Run a coroutine in the thread; returns its concurrent.futures.Future.
 
-        Cancelling the Future cancels the task. Await it in another loop with
-        asyncio.wrap_future(). Never wait for it in this thread itself: its loop
-        would stand still. RuntimeError if the thread is stopping or has ended.
+        Cancelling the Future cancels the task. In another loop, await it with
+        asyncio.wrap_future(). Never wait for it in the IOThread itself: that would
+        block its loop. Raises RuntimeError if the thread is stopping or has ended.
         """
         try:
             with self._accepting():
@@ -150,7 +152,7 @@ class IOThread:
     def submit(self, fn, /, *args):
         """Call fn(*args) in the thread; returns a concurrent.futures.Future.
 
-        It runs between the loop's callbacks, so it must not block. RuntimeError if
+        The call is a callback of the loop, so it must not block. Raises RuntimeError if
         the thread is stopping or has ended.
         """
         future = concurrent.futures.Future()
@@ -161,8 +163,8 @@ class IOThread:
 
     @contextlib.contextmanager
     def _accepting(self):
-        """What is queued in here begins, or the caller gets an error: none is lost."""
-        # First: in a forked child, a thread that is gone may hold the lock.
+        """Guards the queueing of work: the work begins, or the caller gets an error."""
+        # Check this before the lock: in a forked child the lock may be held for ever.
         if self._process != os.getpid():
             raise RuntimeError(f"{self!r} was made before fork() and is the parent's")
         with self._lock:
@@ -175,10 +177,10 @@ class IOThread:
         future.add_done_callback(self._unfinished.discard)
         return future
 
-    # ---- its end
+    # ---- the end
 
     def stop(self):
-        """Ask for the end, and return at once. Any thread may, and more than once.
+        """Request the end and return at once. Any thread may call it, repeatedly.
 
         The loop finishes as asyncio.Runner does: it cancels all tasks and waits for
         them, closes async generators, and waits for the default executor.
@@ -192,11 +194,12 @@ class IOThread:
                 self._state = STOPPING
 
     def join(self, timeout=None):
-        """Wait for the end, `timeout` seconds at most; raise what ended the thread.
+        """Wait at most `timeout` seconds for the end; raise the exception that ended
+        the thread.
 
-        That is an exception that left the loop, such as SystemExit from a callback,
-        or one from finishing. TimeoutError if the thread still runs. Ctrl-C ends the
-        wait, not the thread.
+        That is an exception that left the loop, such as SystemExit from a callback, or
+        one raised while the loop was finishing. Raises TimeoutError if the thread still
+        runs. Ctrl-C ends the wait, not the thread.
         """
         self._wait(timeout)
         if self._error is not None:
@@ -228,7 +231,7 @@ class IOThread:
     # ---- in the thread
 
     def _main(self):
-        """All that the thread does; whatever ends it is kept for __init__ or join()."""
+        """The thread's function; keeps its exception for __init__ or join()."""
         try:
             if not self.daemon:
                 _awaited.add(self)
@@ -237,7 +240,7 @@ class IOThread:
             with asyncio.Runner(loop_factory=self._make_loop) as runner:
                 self._serve(runner.get_loop())
         except BaseException as exc:
-            # The first one: it may be why finishing failed, too.
+            # Keep the first exception: it may be the cause of this one.
             self._error = self._error or exc
         finally:
             with self._lock:
@@ -249,7 +252,7 @@ class IOThread:
 
     def _serve(self, loop):
         self.loop = loop
-        # The first iteration enables the ring. Only after that has it started.
+        # The first iteration enables the ring; the thread has started after that.
         beginning = loop.call_soon(self._begin)
         try:
             loop.run_forever()
@@ -265,8 +268,8 @@ class IOThread:
             with self._lock:
                 self._state = STOPPING
             if self._begun:
-                # What was accepted before that line begins now, so that what comes
-                # next, the end of all tasks, ends it, too.
+                # Start the work that was accepted before the state changed, so that the
+                # Runner's end, which cancels all tasks, ends it, too.
                 loop.call_soon(loop.stop)
                 loop.run_forever()
             else:
@@ -286,7 +289,7 @@ class IOThread:
             self._starting.release()
 
     def _fail_unfinished(self):
-        """Nobody may wait for ever: not even where finishing failed half-way."""
+        """End all Futures that are not done, so that no caller waits for ever."""
         for future in list(self._unfinished):
             with contextlib.suppress(concurrent.futures.InvalidStateError):
                 future.set_exception(
@@ -294,7 +297,7 @@ class IOThread:
 
 
 def call_into(future, fn, args):
-    """Give the Future the outcome of fn(*args)."""
+    """Set the Future to the outcome of fn(*args)."""
     if not future.set_running_or_notify_cancel():
         return
     try:
@@ -317,11 +320,11 @@ os.register_at_fork(after_in_child=_awaited.clear)
 
 @functools.cache
 def stop_before_exit():
-    """Have IOThreads that still run stopped when the main thread has ended.
+    """Register a hook that stops running IOThreads when the main thread has ended.
 
-    The interpreter waits for threads that are no daemons, but tells them nothing.
-    This is the hook by which concurrent.futures tells its own. Imported first, since
-    the last hook runs first: tasks that finish may still need their executor.
+    The interpreter waits for non-daemon threads without telling them to stop.
+    concurrent.futures stops its threads by the same hook. Its module is imported first,
+    since the hooks run in reverse order: finishing tasks may need the executor.
     """
     threading._register_atexit(stop_all)
 

@@ -11,13 +11,15 @@ from uring_loop.threads.sharded_server import serve
 class IOThreadGroup:
     """`count` IOThreads, each with its own loop.
 
-    name          the threads are called "name-0", "name-1" and so on
+    name          the threads are named "name-0", "name-1" and so on
     daemon        as for IOThread
-    cpu_affinity  None, or one item for each thread: what IOThread takes
+    cpu_affinity  None, or one value for each thread, as for IOThread
     loop_options  those of `Loop`, for every thread
 
-    Raises what IOThread raises if one cannot be started; the others are then stopped
-    and joined. With `with` or `async with`, the end of the block stops and joins all.
+    If a thread cannot be started, the others are stopped and joined, and its exception
+    is
+    raised. As a context manager (`with`, `async with`), the group stops and joins all
+    threads at the end of the block.
     """
 
     def __init__(self, count, name="IOThreadGroup", *, daemon=False, cpu_affinity=None,
@@ -47,29 +49,26 @@ class IOThreadGroup:
     # ---- work
 
     def run_on_least_loaded(self, coro):
-        """IOThread.run(coro) in the thread with the least `load`.
-
-        Of several, each in its turn.
-        """
+        """Call IOThread.run(coro) of the thread with the least `load`; threads with
+        equal load take turns."""
         turn = next(self._turns) % len(self.threads)
         threads = self.threads[turn:] + self.threads[:turn]
         return min(threads, key=lambda thread: thread.load).run(coro)
 
     def create_server(self, protocol_factory, host=None, port=None, *, path=None,
                       sock=None, reuse_port=None, **options):
-        """Serve with protocols in all threads; a Future of the ShardedServer.
+        """Serve with protocols in all threads; returns a Future of the ShardedServer.
 
-        host, port   where to listen, as for loop.create_server(). Every thread has a
-                     socket there (SO_REUSEPORT) and the kernel spreads connections by
-                     a hash of their addresses. Another process of the same user may
-                     listen there, too. With reuse_port=False as below
-        path, sock   a Unix socket's path, or a socket that is bound: the first thread
-                     accepts and hands each connection to the thread with the least
-                     `load`
-        options      the others of loop.create_server(): backlog, ssl, family, ...
+        host, port   the address, as for loop.create_server(). Every thread listens with
+                     a socket of its own (SO_REUSEPORT), and the kernel distributes
+                     connections by a hash of their addresses. Another process of the
+                     same user may listen there, too. With reuse_port=False, as below
+        path, sock   a Unix socket's path, or a bound socket: the first thread accepts
+                     and hands each connection to the thread with the least `load`
+        options      other options of loop.create_server(): backlog, ssl, family, ...
 
-        The protocols of a connection live in the thread that serves it. Errors, such
-        as an address in use, come with the Future; then nothing listens.
+        A connection's protocol lives in the thread that serves it. The Future raises
+        errors, such as an address in use; then no thread listens.
         """
         places = {"host": host, "port": port, "path": path, "sock": sock}
         where = {name: value for name, value in places.items() if value is not None}
@@ -88,8 +87,8 @@ class IOThreadGroup:
 
     def start_server(self, client_connected_cb, host=None, port=None, *, limit=2**16,
                      **options):
-        """create_server() with streams: the callback, often a coroutine function, gets
-        a StreamReader with this limit and a StreamWriter for each connection."""
+        """create_server() with streams: the callback or coroutine function is called
+        with a StreamReader (with this limit) and a StreamWriter for each connection."""
         def protocol():
             loop = asyncio.get_running_loop()
             reader = asyncio.StreamReader(limit=limit, loop=loop)
@@ -100,18 +99,18 @@ class IOThreadGroup:
     # ---- the end
 
     def stop(self, grace_seconds=0):
-        """Stop serving and then all threads; returns at once.
+        """Stop the servers and then all threads; returns at once.
 
-        Nobody listens any more. Connections of the group's servers have
-        `grace_seconds` to end by themselves, or None for ever; the others are aborted.
-        Then every thread finishes as IOThread.stop() says. Calling again with less
-        grace shortens it.
+        The threads stop listening. Connections of the group's servers have
+        `grace_seconds` (None: no limit) to end by themselves and are then aborted. Then
+        every thread finishes as by IOThread.stop(). Another call can shorten the grace
+        period.
         """
         for number, thread in enumerate(self.threads):
             try:
                 thread.run(self._finish(number, grace_seconds))
             except RuntimeError:
-                # It is stopping already.
+                # The thread is stopping already.
                 thread.stop()
 
     async def _finish(self, number, grace_seconds):
@@ -123,8 +122,8 @@ class IOThreadGroup:
             self.threads[number].stop()
 
     def join(self, timeout=None):
-        """Wait until all have ended, `timeout` seconds at most; raise what ended the
-        first one that an exception ended. TimeoutError if one still runs."""
+        """Wait at most `timeout` seconds for all threads; raise the exception of the
+        first thread that ended with one. Raises TimeoutError if a thread still runs."""
         deadline = None if timeout is None else time.monotonic() + timeout
         for thread in self.threads:
             if deadline is not None:

@@ -1,15 +1,15 @@
-"""A server whose connections are spread over several IOThreads.
+"""ShardedServer: a server whose connections are distributed over several IOThreads.
 
-Either every thread listens at the same address by itself (SO_REUSEPORT) and the kernel
-spreads the connections, or one thread accepts and hands each connection to the thread
-with the least load. Either way, each thread has one asyncio.Server for its share.
+Either every thread listens at the same address with its own socket (SO_REUSEPORT) and
+the kernel distributes the connections, or one thread accepts and hands each connection
+to the thread with the least load. In both cases each thread has an asyncio.Server.
 """
 
 import asyncio
 import socket
 from asyncio import constants
 
-# What a listener is made with, and its copies for other threads have to have, too.
+# The options of a listening socket that the sockets of the other threads need as well.
 COPIED_OPTIONS = (
     (socket.SOL_SOCKET, socket.SO_REUSEADDR),
     (socket.SOL_SOCKET, socket.SO_REUSEPORT),
@@ -20,8 +20,8 @@ COPIED_OPTIONS = (
 async def serve(threads, factory, where, shared, options):
     """Start a ShardedServer; runs in the first of the threads.
 
-    `where` are the arguments of loop.create_server() or create_unix_server() that say
-    where to listen, `options` the others; `shared` lets every thread listen.
+    `where` holds the address arguments of loop.create_server() or create_unix_server(),
+    `options` the other ones; with `shared` every thread listens.
     """
     loop = asyncio.get_running_loop()
     if "path" in where:
@@ -41,10 +41,10 @@ async def serve(threads, factory, where, shared, options):
 
 
 class ShardedServer:
-    """What IOThreadGroup.create_server() and start_server() give."""
+    """The server of IOThreadGroup.create_server() and start_server()."""
 
     def __init__(self, threads, first):
-        # Resolved the address and checked the arguments; it never serves itself.
+        # This server resolved the address and checked the arguments; it never serves.
         self._first = first
         self._shards = [Shard(thread) for thread in threads]
         self._acceptor = None
@@ -52,15 +52,16 @@ class ShardedServer:
 
     @property
     def addresses(self):
-        """Where it listens, as socket.getsockname() tells: one for each family."""
+        """The addresses, as of socket.getsockname(): one for each family."""
         return self._addresses
 
     def close(self, grace_seconds=None):
-        """Listen no more, in no thread; any thread may call this, more than once.
+        """Stop listening in all threads. Any thread may call it, repeatedly.
 
-        Returns a concurrent.futures.Future, which is done when the last connection
-        has ended. Those that are open after `grace_seconds` are aborted; None waits
-        for ever. RuntimeError if the group has been stopped, which closes it, too.
+        Returns a concurrent.futures.Future, which is done when the last connection has
+        ended. Connections that are open after `grace_seconds` are aborted (None: no
+        limit). Raises RuntimeError if the group has been stopped, which closes the
+        server, too.
         """
         return self._shards[0].thread.run(self._close(grace_seconds))
 
@@ -76,12 +77,13 @@ class ShardedServer:
     async def _close(self, grace_seconds):
         outcomes = await self._in_each(self._close_shard, grace_seconds)
         for shard, outcome in zip(self._shards, outcomes):
-            # The connections of a thread that is gone have ended with it.
+            # The connections of a thread that has ended have ended with it.
             if outcome is not None and shard.thread.state == "running":
                 raise outcome
 
     async def _in_each(self, method, *args):
-        """Run method(shard, *args) for each shard in its thread: what each raised."""
+        """Run method(shard, *args) for each shard in its thread; returns the
+        exceptions, with None for success."""
         async def one(shard):
             await asyncio.wrap_future(shard.thread.run(method(shard, *args)))
 
@@ -130,7 +132,7 @@ class Shard:
         try:
             self.thread.run(self.connect(conn))
         except RuntimeError:
-            # The thread has been stopped: as if nobody had accepted.
+            # The thread has been stopped: close the connection.
             conn.close()
 
     async def connect(self, conn):
@@ -146,7 +148,8 @@ class Shard:
             return
         if self.ended is None:
             self.ended = asyncio.ensure_future(self.server.wait_closed())
-            # Up to 3.12, it waits for connections only if it is asked before close().
+            # Up to 3.12, wait_closed() waits for connections only if it begins before
+            # close().
             await asyncio.sleep(0)
             self.server.close()
         await asyncio.wait([self.ended], timeout=grace_seconds)
@@ -158,11 +161,11 @@ class Shard:
 
 
 class CountingServer(asyncio.Server):
-    """Tells its IOThread how many connections there are.
+    """An asyncio.Server that counts its connections in its IOThread.
 
-    Transports report to it in the thread that serves them. Their number in
-    loop._transports will not do: those that have ended stay there for a while.
-    """
+    Transports attach and detach in the thread that serves them. The size of
+    loop._transports is no substitute: transports that have ended stay in it for a
+    while. """
 
     def _attach(self, *args):
         super()._attach(*args)
@@ -174,7 +177,7 @@ class CountingServer(asyncio.Server):
 
 
 def listener_like(original):
-    """A socket of its own at the same address, so that the kernel spreads."""
+    """Another listening socket at the same address (SO_REUSEPORT)."""
     sock = socket.socket(original.family, original.type, original.proto)
     try:
         for level, option in COPIED_OPTIONS:
@@ -192,14 +195,14 @@ def listener_like(original):
 
 
 class Acceptor:
-    """Accepts in the thread that makes it, and hands out the connections."""
+    """Accepts in the thread that makes it, and distributes the connections."""
 
     def __init__(self, sockets, shards, backlog):
         self.loop = asyncio.get_running_loop()
         self.shards = shards
         self.backlog = backlog
         self.pauses = {}
-        # Of our own: asyncio.Server shows its sockets without accept().
+        # Duplicates: the sockets of asyncio.Server have no accept().
         self.listeners = [sock.dup() for sock in sockets]
         for listener in self.listeners:
             listener.listen(backlog)
@@ -222,7 +225,8 @@ class Acceptor:
             min(self.shards, key=lambda shard: shard.thread.load).take(conn)
 
     def pause(self, listener, exc):
-        """As asyncio does when descriptors or memory have run out: look again later."""
+        """Stop accepting for asyncio's delay when descriptors or memory are
+        exhausted."""
         self.loop.call_exception_handler({
             "message": "socket.accept() failed",
             "exception": exc,
