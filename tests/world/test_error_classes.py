@@ -204,8 +204,8 @@ BUFFERS = {
 }
 
 
-# asyncio's writelines() takes an array, which its write() refuses, and so does ours. That
-# of 3.11 joins the lines, which raises TypeError for memory with gaps.
+# asyncio's writelines() takes an array, which its write() refuses, and so does ours.
+# That of 3.11 joins the lines, which raises TypeError for memory with gaps.
 JOINED = {"array"}
 if sys.version_info < (3, 12):
     JOINED |= {"every second byte", "backwards"}
