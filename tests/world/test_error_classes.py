@@ -4,6 +4,7 @@ import array
 import asyncio
 import contextlib
 import errno
+import sys
 
 import pytest
 
@@ -203,6 +204,13 @@ BUFFERS = {
 }
 
 
+# asyncio's writelines() takes an array, which its write() refuses, and so does ours.
+# That of 3.11 joins the lines, which raises TypeError for memory with gaps.
+JOINED = {"array"}
+if sys.version_info < (3, 12):
+    JOINED |= {"every second byte", "backwards"}
+
+
 def outcome(run, loop, family, write):
     """What `write(transport)` raised, what arrived, and how the connection ended."""
 
@@ -226,8 +234,7 @@ def outcome(run, loop, family, write):
 
 @kit.ours_only
 @every_pair
-# asyncio's writelines() takes an array, which its write() refuses, and so does ours.
-@pytest.mark.parametrize("kind", [kind for kind in BUFFERS if kind != "array"])
+@pytest.mark.parametrize("kind", [kind for kind in BUFFERS if kind not in JOINED])
 @pytest.mark.parametrize("backlog", [False, True])
 def test_writelines_as_write(run, loop, kind, family, backlog):
     def first(transport):
