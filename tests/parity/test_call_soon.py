@@ -241,5 +241,6 @@ def test_a_wake_up_costs_one_call_of_the_ring(loop, trace):
     thread.join()
     # Fewer if an answer came while the loop was awake. On epoll the iteration that runs
     # the callback looks at the set once more: only a system call tells what is ready.
-    most = rounds_count * (1 if loop.backend == "io_uring" else 2)
-    assert enters_count <= most
+    # A wake-up of another origin may add one; one call more in each round may not.
+    expected = rounds_count * (1 if loop.backend == "io_uring" else 2)
+    assert enters_count < expected + rounds_count // 4
