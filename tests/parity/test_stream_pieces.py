@@ -122,13 +122,23 @@ async def test_what_was_given_may_be_changed_at_once(loop, trace):
 
 
 @promise
-async def test_a_big_piece_waits_for_nothing(loop, trace):
+async def test_a_big_piece_that_would_be_copied_waits_for_nothing(loop, trace):
     transport, peer, protocol = await piecemeal(loop, trace)
     transport.write(b"small ")
-    transport.write(bytes(20_000))
+    transport.write(bytearray(20_000))
     assert len(there(peer)) == 20_006
-    transport.write(bytes(20_000))
+    transport.write(bytearray(20_000))
     assert len(there(peer)) == 20_000
+    await ended(transport, peer, protocol)
+
+
+@promise
+async def test_big_pieces_wait_up_to_the_mark(loop, trace):
+    transport, peer, protocol = await piecemeal(loop, trace)
+    await held_back(transport, peer, bytes(40_000))
+    # 80,000 bytes are more than the high-water mark allows to wait.
+    transport.write(bytes(40_000))
+    assert len(there(peer)) == 80_000
     await ended(transport, peer, protocol)
 
 

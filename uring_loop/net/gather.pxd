@@ -12,7 +12,7 @@ cdef class GatheringWriter(Writer):
     # Iterations in a row that had several; below 0: that many do not count.
     cdef signed char habit
 
-    cdef bint may_hold(self) noexcept
+    cdef bint may_hold(self, bint bulk) noexcept
     cdef bint writes_piecemeal(self, unsigned int step) noexcept
     cdef int note_sent(self) noexcept
     cdef int flush_held(self) except -1
@@ -22,7 +22,7 @@ cdef bint has_company(LoopCore loop) noexcept
 
 
 cdef enum:
-    # From this size on a write is sent at once.
+    # A write of this size or more is bulk.
     BULK_WRITE_BYTES = 16384
-    # A connection that holds so much back sends it.
+    # A connection that holds more back sends it.
     HOLD_BYTES = 65536

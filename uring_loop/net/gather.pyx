@@ -11,6 +11,8 @@ company  Otherwise it waits for the end of the iteration (scheduler/held_writes.
 habit    A connection that is alone and has written several times in each of its last
          iterations, as a server does that writes the head of an answer and then its
          body, has the pieces of one callback sent together when that has returned.
+bulk     16 KiB or more gain little from waiting for other connections, and wait by
+         habit only: a sender of 64 KiB pieces makes half the system calls.
 
 Whoever looks finds everything sent: close(), get_write_buffer_size(), a fork and so on.
 A connection whose descriptor is known outside the transport is never held back: its
@@ -40,14 +42,17 @@ cdef bint has_company(LoopCore loop) noexcept:
 cdef class GatheringWriter(Writer):
     """Base of transports: decides whether a write may wait."""
 
-    cdef bint may_hold(self) noexcept:
-        """To be asked with each small write."""
+    cdef bint may_hold(self, bint bulk) noexcept:
+        """To be asked once for each write.
+
+        bulk  No copy of the bytes is needed to keep them, but they are many
+        """
         # Cannot raise: loads and numbers only.
         cdef LoopCore loop = self.loop
         cdef bint piecemeal = self.writes_piecemeal(<unsigned int>loop.step_number)
         if not loop.held.open or self.exposed or loop.ring.is_forked():
             return False
-        return piecemeal or has_company(loop)
+        return piecemeal or not bulk and has_company(loop)
 
     cdef bint writes_piecemeal(self, unsigned int step) noexcept:
         """Count a write: is it a habit to write several times in an iteration?"""

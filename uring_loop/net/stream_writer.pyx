@@ -124,7 +124,10 @@ cdef class StreamWriter(Transport):
             return 0
         if self.backlog is not None and not self.is_held:
             return self.keep(owner, data, size, 0)
-        if size < BULK_WRITE_BYTES and self.may_hold():
+        if size < BULK_WRITE_BYTES:
+            if self.may_hold(False):
+                return self.hold_back(owner, data, size)
+        elif owner is not None and self.may_hold(True):
             return self.hold_back(owner, data, size)
         if self.loop.held.first is None:
             return self.write_now(owner, data, size)
@@ -182,7 +185,7 @@ cdef class StreamWriter(Transport):
         except MemoryError as exc:
             self.fail(exc, WRITE_ERROR)
         # By its flow control, a program notices how much the socket has not taken.
-        if held >= HOLD_BYTES or held > self.high_water:
+        if held > HOLD_BYTES or held > self.high_water:
             return self.flush_held()
         return 0
 
