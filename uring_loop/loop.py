@@ -291,6 +291,9 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         super()._stop_serving(sock)
 
 
+connect.add_step("_make_socket_transport", Loop._make_socket_transport)
+
+
 def flush_before_fork():
     """What is written before a fork is sent before the child exists, by the parent.
     Then the child has nothing to send, and sends at once what it writes itself."""

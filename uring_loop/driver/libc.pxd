@@ -64,7 +64,6 @@ cdef extern from "<arpa/inet.h>" nogil:
     unsigned int htonl(unsigned int value)
     int inet_pton(int family, const char *text, void *address)
     const char *inet_ntop(int family, const void *address, char *text, unsigned size)
-    int INET6_ADDRSTRLEN
 
 cdef extern from "<unistd.h>" nogil:
     ssize_t read(int fd, void *buf, size_t count)

@@ -8,6 +8,7 @@ cdef struct RawName:
 # 1: the name was stored; 0: the socket module must convert it; -1: there is no name.
 cdef int take_sockname(int fd, RawName *name) noexcept
 cdef int take_peername(int fd, RawName *name) noexcept
+cdef int accept_named(int fd, RawName *name) noexcept
 cdef object read_name(const RawName *name)
 
 

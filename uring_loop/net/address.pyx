@@ -14,8 +14,9 @@ from cpython.unicode cimport PyUnicode_CheckExact
 from libc.string cimport memset
 
 from uring_loop.driver.libc cimport (
-    AF_INET, AF_INET6, INET6_ADDRSTRLEN, getpeername, getsockname, htonl, htons,
-    inet_ntop, inet_pton, ntohl, ntohs, sockaddr, sockaddr_in, sockaddr_in6)
+    AF_INET, AF_INET6, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, getpeername,
+    getsockname, htonl, htons, inet_ntop, inet_pton, ntohl, ntohs, sockaddr,
+    sockaddr_in, sockaddr_in6)
 
 cdef enum:
     TEXT_BYTES = 46
@@ -116,6 +117,17 @@ cdef int take_peername(int fd, RawName *name) noexcept:
     # System call and stores: cannot raise.
     cdef unsigned size = sizeof(RawName)
     return checked_family(getpeername(fd, <sockaddr *>name, &size), name)
+
+
+cdef int accept_named(int fd, RawName *name) noexcept:
+    """accept4(2): the new descriptor or -1, and the name of its peer."""
+    # System call and stores: cannot raise.
+    cdef unsigned size = sizeof(RawName)
+    cdef int conn
+    name.family = 0
+    conn = accept4(fd, <sockaddr *>name, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
+    checked_family(0, name)
+    return conn
 
 
 cdef int checked_family(int res, RawName *name) noexcept:

@@ -13,6 +13,7 @@ from uring_loop.driver.libc cimport (
 from uring_loop.driver.ring cimport os_error
 from uring_loop.net.sock_calls cimport (
     SocketWait, begin_connect_wait, end_wait, is_plain)
+from uring_loop.net.stream cimport StreamTransport
 from uring_loop.net.user_sockets import UserSocket
 from uring_loop.scheduler.loop_core cimport LoopCore
 from uring_loop.scheduler.loop_core import StockLoop
@@ -45,6 +46,7 @@ cdef SocketWait begin_connect(LoopCore loop, sock, address, bint look):
     look  poll once before waiting: an address of this machine has answered by then
     """
     cdef int error = -1
+    cdef int events
     try:
         error = sock.connect_ex(address)
     except (TypeError, OverflowError):
@@ -56,18 +58,25 @@ cdef SocketWait begin_connect(LoopCore loop, sock, address, bint look):
     if error not in (EINPROGRESS, EALREADY, EAGAIN, EINTR):
         raise os_error(-error)
     # The kernel continues to connect after EINTR, too.
-    if look and has_answer(sock.fileno()):
-        check_connected(sock, address)
-        return None
+    if look:
+        events = poll_once(sock.fileno())
+        if events and events != POLLOUT:
+            check_connected(sock, address)
+        if events:
+            return None
     return begin_connect_wait(loop, sock)
 
 
-cdef bint has_answer(int fd) noexcept:
+cdef int poll_once(int fd) noexcept:
+    """The events of a connecting socket: 0 before the answer, POLLOUT alone if it is
+    connected."""
     # A system call: cannot raise.
     cdef pollfd asked
     asked.fd = fd
     asked.events = POLLOUT
-    return poll(&asked, 1, 0) > 0
+    asked.revents = 0
+    poll(&asked, 1, 0)
+    return asked.revents
 
 
 cdef int check_connected(sock, address) except -1:
@@ -108,7 +117,7 @@ async def create_connection(
         raise
     protocol = protocol_factory()
     waiter = self.create_future()
-    transport = self._make_socket_transport(sock, protocol, waiter)
+    transport = StreamTransport(self, sock, protocol, waiter)
     try:
         await waiter
     except BaseException:
@@ -130,19 +139,24 @@ cdef int numeric_family(host, port) except -1:
 
 
 cdef bint is_unchanged(loop) except -1:
-    """Are all STEPS and the socket class the original ones, without patch or
+    """Are all steps and the socket class the original ones, without patch or
     override?"""
     if socket.socket is not Socket or base_events.socket is not socket:
         return False
-    for name, function in STEPS:
+    for name, function in steps:
         if getattr(getattr(loop, name), "__func__", None) is not function:
             return False
     return True
 
 
-cdef tuple STEPS = (
+def add_step(name, function):
+    """Name one more method that the fast path of create_connection() stands for."""
+    steps.append((name, function))
+
+
+cdef list steps = [
     ("sock_connect", sock_connect),
     ("_ensure_resolved", StockLoop._ensure_resolved),
     ("_connect_sock", StockLoop._connect_sock),
     ("_create_connection_transport", StockLoop._create_connection_transport),
-)
+]

@@ -27,9 +27,9 @@ import socket
 from asyncio import constants, trsock
 
 from uring_loop.driver.capi cimport PyContext_Copy, PyContext_Enter, PyContext_Exit
-from uring_loop.driver.libc cimport SOCK_CLOEXEC, SOCK_NONBLOCK, accept4
 from uring_loop.driver.ring cimport os_error
 from uring_loop.driver.uapi cimport io_uring_cq_ready
+from uring_loop.net.address cimport RawName, accept_named, read_name
 from uring_loop.net.stream cimport StreamTransport
 from uring_loop.scheduler.loop_core cimport LoopCore
 from uring_loop.scheduler.watch cimport Waiter
@@ -133,19 +133,20 @@ cdef class Listener(Waiter):
         cdef Py_ssize_t most = BUSY_BATCH if self.has_other_work() else self.backlog
         cdef Py_ssize_t count = 0
         cdef int fd
+        cdef RawName peer
         while count < min(most, self.backlog) and self.wanted:
             if self.sock.fileno() != self.fd:
                 # The program has closed the socket. The number may name another file,
                 # and a duplicate of the socket does not belong to this listener.
                 self.pause()
                 break
-            fd = accept4(self.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+            fd = accept_named(self.fd, &peer)
             if fd < 0:
                 if errno not in TRANSIENT_ERRORS:
                     self.failed(errno)
                 break
             count += 1
-            self.accepted(fd)
+            self.accepted(fd, &peer)
         return count
 
     cdef bint has_other_work(self) except -1:
@@ -153,21 +154,21 @@ cdef class Listener(Waiter):
         return (self.loop.ready or self.loop.due
                 or io_uring_cq_ready(&self.loop.ring.ring) > 0)
 
-    cdef int accepted(self, int fd) except -1:
+    cdef int accepted(self, int fd, const RawName *peer) except -1:
         # Each connection has a context of its own, as on asyncio, which makes a task
         # for each connection.
         cdef object context = PyContext_Copy(<PyObject *>self.context)
         PyContext_Enter(<PyObject *>context)
         try:
             if self.serving["sslcontext"] is None:
-                self.make_transport(fd)
+                self.make_transport(fd, peer)
             else:
-                self.make_task(fd)
+                self.make_task(fd, peer)
         finally:
             PyContext_Exit(<PyObject *>context)
         return 0
 
-    cdef int make_task(self, int fd) except -1:
+    cdef int make_task(self, int fd, const RawName *peer) except -1:
         conn = None
         try:
             conn = socket.socket(self.family, self.kind, self.proto, fileno=fd)
@@ -178,19 +179,21 @@ cdef class Listener(Waiter):
             return 0
         # The descriptor does not block; the object has the process's default timeout.
         conn.settimeout(0)
+        extra = {"peername": read_name(peer)} if peer.family else {}
         serving = dict(self.serving)
         del serving["backlog"]
         try:
             self.loop.create_task(self.loop._accept_connection2(
-                self.protocol_factory, conn, {}, server=self.server, **serving))
+                self.protocol_factory, conn, extra, server=self.server, **serving))
         except BaseException:
             conn.close()
             raise
         return 0
 
-    cdef int make_transport(self, int fd) except -1:
+    cdef int make_transport(self, int fd, const RawName *peer) except -1:
         cdef StreamTransport transport = StreamTransport.__new__(StreamTransport)
         transport.fd = fd
+        transport.raw_peername = peer[0]
         transport.family = self.family
         transport.kind = self.kind
         transport.proto = self.proto

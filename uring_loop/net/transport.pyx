@@ -23,7 +23,7 @@ from cpython.object cimport PyObject
 import socket
 import warnings
 import weakref
-from asyncio import base_events, futures, selector_events
+from asyncio import base_events, selector_events
 
 from uring_loop._compat import (
     SERVERS_KNOW_CLIENTS, attach_to_server, detach_from_server)
@@ -44,12 +44,17 @@ logger = selector_events.logger
 cdef object Socket = socket.socket
 cdef object Server = base_events.Server
 cdef object WeakSet = weakref.WeakSet
-cdef object set_result_unless_cancelled = futures._set_result_unless_cancelled
 cdef enum:
     LOW_WATER = 16 * 1024
     HIGH_WATER = 64 * 1024
 cdef tuple DEFAULT_WATER_MARKS = (LOW_WATER, HIGH_WATER)
 cdef str READ_ERROR = "Fatal read error on socket transport"
+
+
+def set_result_unless_cancelled(future, result):
+    """asyncio's function of this name, compiled."""
+    if not future.cancelled():
+        future.set_result(result)
 
 
 cdef int pass_on() except -1:
@@ -145,6 +150,9 @@ cdef class Transport(GatheringWriter):
         if not plain or take_sockname(self.fd, &self.raw_sockname) == 0:
             self.sockname = name_of(self.socket_object().getsockname)
         if self.given is not None and "peername" in self.given:
+            return 0
+        if self.raw_peername.family:
+            # accept4() has told it.
             return 0
         if not plain or take_peername(self.fd, &self.raw_peername) == 0:
             self.peername = name_of(self.socket_object().getpeername)
