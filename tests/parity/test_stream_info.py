@@ -1,5 +1,6 @@
 """What a stream transport says of itself, and bulk data through it both ways."""
 
+import asyncio
 import os
 import socket
 
@@ -9,11 +10,13 @@ from .endpoints import (
     FAMILIES,
     KINDS,
     Recorder,
+    closed,
     connecting,
     in_thread,
     joined,
     pattern,
     read_to_end,
+    reset,
     serving,
     wired,
 )
@@ -95,6 +98,24 @@ async def test_what_is_asked_when_the_connection_has_ended(loop, trace):
         there = [accepted.get_extra_info(key) for key in ("peername", "sockname")]
         trace("the ends agree", ends == there)
         trace("_sock", accepted._sock)
+
+
+@parity
+@pytest.mark.parametrize("host", ("127.0.0.1", "::1"))
+async def test_the_peer_of_a_connection_that_was_reset_before_it_was_accepted(
+        loop, trace, host):
+    seen = loop.create_future()
+
+    class Asking(asyncio.Protocol):
+        def connection_made(self, transport):
+            seen.set_result(transport.get_extra_info("peername"))
+
+    server = await loop.create_server(Asking, host, 0)
+    with socket.create_connection(server.sockets[0].getsockname()[:2]) as peer:
+        name = peer.getsockname()
+        reset(peer)
+    trace("known", await seen == name)
+    await closed(server)
 
 
 @parity
