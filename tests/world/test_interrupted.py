@@ -9,6 +9,7 @@ import asyncio
 import os
 import random
 import socket
+import threading
 
 import pytest
 
@@ -181,11 +182,21 @@ def test_all_that_was_written_is_sent(loop, family, callback, error):
     protocol.transport.set_write_buffer_limits(high=100_000)
     sent = SENT * 20
 
+    written = threading.Event()
+
     def write():
-        protocol.transport.write(sent)
+        # A peer that reads meanwhile may leave nothing to pause for.
+        try:
+            protocol.transport.write(sent)
+        finally:
+            written.set()
+
+    def read():
+        written.wait()
+        return kit.read_exactly(far, len(sent))
 
     loop.call_soon(write)
-    reading = loop.run_in_executor(None, kit.read_exactly, far, len(sent))
+    reading = loop.run_in_executor(None, read)
     until(loop, reading.done, error)
     assert reading.result() == sent
     assert protocol.has_raised
