@@ -159,7 +159,7 @@ async def test_much_of_one_connection_waits_for_nothing(loop, trace):
 async def test_nothing_waits_for_many_callbacks(loop, trace):
     transport, peer = await connected(loop, trace)
     await in_company(loop, lambda: transport.write(b"early"),
-                     *[lambda: spin(100e-6)] * 5,
+                     *[lambda: spin(400e-6)] * 5,
                      lambda: trace("the peer has", there(peer)))
     await over((transport, peer))
 
@@ -214,15 +214,17 @@ async def test_a_slow_callback_holds_nothing_back_the_second_time(loop, trace):
 
 @contextlib.contextmanager
 def contended_processor():
-    """This process and one that computes share one processor."""
+    """This process and three that compute share one processor: the kernel gives each
+    three milliseconds or so at a time."""
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(allowed)})
     try:
-        with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
-            try:
-                yield
-            finally:
-                other.kill()
+        with contextlib.ExitStack() as stack:
+            for _ in range(3):
+                other = stack.enter_context(
+                    subprocess.Popen([sys.executable, "-c", "while True: pass"]))
+                stack.callback(other.kill)
+            yield
     finally:
         os.sched_setaffinity(0, allowed)
 
@@ -241,7 +243,7 @@ async def test_a_callback_that_was_only_preempted_is_not_slow(loop, trace):
         while time.thread_time() < cpu + 100e-6:
             pass
         cpu = time.thread_time() - cpu
-        seen.append((held, cpu < 400e-6 and time.perf_counter() - wall > 1e-3))
+        seen.append((held, cpu < 1e-3 and time.perf_counter() - wall > 5e-3))
 
     with contended_processor():
         end = time.monotonic() + ATTEMPT_SECONDS

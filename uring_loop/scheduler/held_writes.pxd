@@ -39,5 +39,5 @@ cdef class HeldWrites:
     cdef int callback_returned(self) except -1
     cpdef int flush(self) except -1
     cdef Writer pop(self)
-    cdef bint was_preempted(self) noexcept
+    cdef bint was_preempted(self, int64_t now, int64_t took_ns) noexcept
     cdef int pause(self, int64_t now, int64_t took_ns) except -1

@@ -5,6 +5,9 @@ of the rule: what waits leaves in the order of the first write of each writer, i
 pass, when the iteration ends; or earlier, when a callback returns and the first write
 has waited for HELD_NS, or when somebody looks. A callback that takes longer than
 SLOW_NS while something waits ends that for a while: its peers would notice the delay.
+Where processors are contended, most such callbacks have only been preempted, and that
+is where gathering gains most. So in the second after a slow one, the thread's own time
+decides.
 
 The list is made of the writers themselves, so that holding a write costs no object.
 """
@@ -16,8 +19,8 @@ from uring_loop.driver.libc cimport RUSAGE_THREAD, getrusage, rusage
 from uring_loop.scheduler.busy_poll cimport now_ns
 
 cdef enum:
-    HELD_NS = 250_000
-    SLOW_NS = 500_000
+    HELD_NS = 1_000_000
+    SLOW_NS = 4_000_000
 
 # How long a pause is: twice the last one, up to a second; but at least so many times as
 # long as the callback took that caused it, so that it is still on when that runs again.
@@ -74,7 +77,7 @@ cdef class HeldWrites:
         cdef int64_t took_ns = now - self.checked_ns
         self.checked_ns = now
         if took_ns > SLOW_NS:
-            if not self.was_preempted():
+            if not self.was_preempted(now, took_ns):
                 self.pause(now, took_ns)
             self.measured_until_ns = max(now, self.paused_until_ns) + MEASURED_NS
         if self.until_return or not self.open or now - self.since_ns > HELD_NS:
@@ -108,16 +111,17 @@ cdef class HeldWrites:
         writer.is_held = False
         return writer
 
-    cdef bint was_preempted(self) noexcept:
+    cdef bint was_preempted(self, int64_t now, int64_t took_ns) noexcept:
         """Did a slow callback only want for the processor, since other processes had
         it? Not known of the first one in a while: measuring takes a system call."""
         # Numbers only: cannot raise.
-        cdef int64_t cpu_ns
+        cdef int64_t cpu_ns, idle_ns
         cdef long waits_count
         if self.since_ns >= self.measured_until_ns:
             return False
         read_usage(&cpu_ns, &waits_count)
-        return cpu_ns - self.cpu_ns < SLOW_NS and waits_count == self.waits_count
+        idle_ns = (now - self.since_ns) - (cpu_ns - self.cpu_ns)
+        return took_ns - idle_ns < SLOW_NS and waits_count == self.waits_count
 
     cdef int pause(self, int64_t now, int64_t took_ns) except -1:
         """Hold nothing back for a while, since a callback was slow."""
