@@ -19,12 +19,16 @@ class MicroRunner(Runner):
     """Runs a body of scenarios/micro.py in one process per loop."""
 
     def order(self):
-        arguments = ([self.redis_port] if self.scenario.kind == "redis"
+        arguments = ([self.redis_port] if self.uses_redis
                      else self.scenario.arguments)
         return {"task": "micro", "kind": self.scenario.kind, "arguments": arguments}
 
+    @property
+    def uses_redis(self):
+        return self.scenario.kind.startswith("redis")
+
     def start(self, names):
-        if self.scenario.kind == "redis":
+        if self.uses_redis:
             self._start_redis()
         return super().start(names)
 
@@ -33,7 +37,7 @@ class MicroRunner(Runner):
         return [] if self.scenario.kind == "subprocess" else [self.pid(name)]
 
     def slice(self, name, seconds):
-        if self.scenario.kind == "redis":
+        if self.uses_redis:
             return self._redis_slice(name, seconds)
         sample = self._timed_body(name, seconds)
         if self.scenario.kind == "short_sleep":

@@ -19,7 +19,12 @@ MICROSECONDS = {"us": 1, "ms": 1e3, "s": 1e6, "m": 60e6}
 class HttpRunner(Runner):
     def order(self):
         return {"task": "serve", "kind": self.scenario.kind, "path": "",
-                "certificate": ""}
+                "certificate": programs.certificate(self.scratch) if self.secure
+                else ""}
+
+    @property
+    def secure(self):
+        return self.scenario.protocol == "tls"
 
     def rounds(self, asked):
         return (asked + 1) // 2
@@ -57,7 +62,7 @@ class HttpRunner(Runner):
     def _wrk(self, port):
         return subprocess.run(
             [self.wrk, "-t1", f"-c{self.scenario.connections}", f"-d{WRK_SECONDS}s",
-             "--latency", f"http://127.0.0.1:{port}/"],
+             "--latency", f"http{'s' * self.secure}://127.0.0.1:{port}/"],
             capture_output=True, text=True, timeout=LIMIT_SECONDS,
             start_new_session=True, preexec_fn=pin_and_tie(self.client_cores))
 

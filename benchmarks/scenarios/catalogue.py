@@ -22,6 +22,8 @@ FAIR_CONNECTIONS = 100
 LIVE_TIMERS = (1000, 100_000)
 # HTTP connections that a server keeps alive beside those that send requests.
 IDLE_HTTP_CONNECTIONS = 1000
+# Numbers of connections whose latency is shown with gathered writes and without.
+LATENCY = (1, 8, 64, 512)
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ def _network():
     yield Scenario("ping-pong", "ping-pong, 1 connection, 1 KiB, polling off and on",
                    "Latency", "load", "protocol", connections=1, threads=True,
                    quick=True, variants=(loops.POLLING,))
+    yield from _latency()
     yield from _fairness()
     yield from _scale()
     other = "Other transports"
@@ -139,6 +142,17 @@ def _network():
                    "protocol", unit="KiB", higher_is_better=False,
                    connections=4000, send_bytes=64, reply_bytes=64, quick=True,
                    chart=True)
+
+
+def _latency():
+    for connections in LATENCY:
+        yield Scenario(f"latency-{connections}",
+                       f"{_connections_text(connections)}, 64 B, one request each",
+                       "Latency", "load", "protocol", connections=connections,
+                       send_bytes=64, reply_bytes=64, variants=(loops.UNGATHERED,))
+    yield Scenario("computing", "64 connections, each callback computes 200 µs",
+                   "Latency", "load", "computing", send_bytes=64, reply_bytes=64,
+                   variants=(loops.UNGATHERED,))
 
 
 def _fairness():
@@ -172,13 +186,24 @@ def _applications():
                    f"beside {IDLE_HTTP_CONNECTIONS:,} idle ones", group, "http",
                    "uvicorn", idle_connections=IDLE_HTTP_CONNECTIONS, chart=True,
                    needs=("uvicorn", "httptools"))
+    yield Scenario("uvicorn-tls", "uvicorn + httptools hello over TLS, wrk, "
+                   "64 connections", group, "http", "uvicorn", protocol="tls",
+                   chart=True, needs=("uvicorn", "httptools"))
     yield Scenario("aiohttp", "aiohttp server hello, wrk, 64 connections", group,
                    "http", "aiohttp", quick=True, chart=True, needs=("aiohttp",))
     yield Scenario("websockets", "websockets echo, 64 connections, 1 KiB", group,
                    "load", "websockets", protocol="websocket",
                    reply_bytes=KIBIBYTE + 4, chart=True, needs=("websockets",))
+    yield Scenario("aiohttp-client", "aiohttp client and server in one process, "
+                   "16 tasks", group, "micro", "aiohttp_client", chart=True,
+                   needs=("aiohttp",))
+    yield Scenario("broadcast", "websockets broadcast of 64 B to 500 clients in the "
+                   "same process", group, "micro", "broadcast", unit="messages/s",
+                   chart=True, needs=("websockets",))
     yield Scenario("redis", "redis-py, 50 tasks", group, "micro", "redis",
                    chart=True, needs=("redis",))
+    yield Scenario("redis-pipeline", "redis-py, 50 tasks, pipelines of 10", group,
+                   "micro", "redis_pipeline", chart=True, needs=("redis",))
 
 
 def _micro(kind, title, unit="calls/s", **options):

@@ -16,8 +16,10 @@ from dataclasses import dataclass, field
 OURS = "uring_loop"
 EPOLL = "uring_loop:backend=epoll"
 POLLING = "uring_loop:poll_max_ns=100000"
+UNGATHERED = "uring_loop:gather_writes=false"
 # Names of columns; any other loop is shown by its own name.
-LABELS = {OURS: "ours", EPOLL: "ours, epoll", POLLING: "ours, polling"}
+LABELS = {OURS: "ours", EPOLL: "ours, epoll", POLLING: "ours, polling",
+          UNGATHERED: "ours, not gathered"}
 
 
 @dataclass(frozen=True)

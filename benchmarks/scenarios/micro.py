@@ -227,22 +227,97 @@ async def _short_sleep():
 
 
 @contextlib.asynccontextmanager
-async def _redis(port):
+async def _redis_client(port):
     import redis.asyncio
 
     client = redis.asyncio.Redis(host="127.0.0.1", port=port, max_connections=50)
     await client.set("key", b"x" * 64)
-
-    async def get(count):
-        for _ in range(count):
-            await client.get("key")
-
-    async def batch(tasks=50, count=10):
-        await asyncio.gather(*[get(count) for _ in range(tasks)])
-        return tasks * count
-
-    yield batch
+    yield client
     await client.aclose()
+
+
+@contextlib.asynccontextmanager
+async def _redis(port):
+    async with _redis_client(port) as client:
+        async def get(count):
+            for _ in range(count):
+                await client.get("key")
+
+        async def batch(tasks=50, count=10):
+            await asyncio.gather(*[get(count) for _ in range(tasks)])
+            return tasks * count
+
+        yield batch
+
+
+@contextlib.asynccontextmanager
+async def _redis_pipeline(port):
+    async with _redis_client(port) as client:
+        async def get(count):
+            pipeline = client.pipeline(transaction=False)
+            for _ in range(count):
+                pipeline.get("key")
+            await pipeline.execute()
+
+        async def batch(tasks=50, count=10):
+            await asyncio.gather(*[get(count) for _ in range(tasks)])
+            return tasks * count
+
+        yield batch
+
+
+@contextlib.asynccontextmanager
+async def _aiohttp_client():
+    import aiohttp
+    from aiohttp import web
+
+    async def hello(request):
+        return web.Response(text="Hello, world!")
+
+    app = web.Application()
+    app.router.add_get("/", hello)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    url = "http://{}:{}/".format(*runner.addresses[0])
+
+    async with aiohttp.ClientSession() as session:
+        async def get(count):
+            for _ in range(count):
+                async with session.get(url) as response:
+                    await response.read()
+
+        async def batch(tasks=16, count=10):
+            await asyncio.gather(*[get(count) for _ in range(tasks)])
+            return tasks * count
+
+        yield batch
+    await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def _broadcast(clients_count=500):
+    from websockets.asyncio.client import connect
+    from websockets.asyncio.server import broadcast, serve
+
+    async def wait_for_end(connection):
+        await connection.wait_closed()
+
+    async with contextlib.AsyncExitStack() as stack:
+        server = await stack.enter_async_context(
+            serve(wait_for_end, "127.0.0.1", 0, compression=None))
+        port = server.sockets[0].getsockname()[1]
+        clients = [await stack.enter_async_context(
+            connect(f"ws://127.0.0.1:{port}", compression=None))
+            for _ in range(clients_count)]
+
+        async def batch():
+            broadcast(server.connections, b"x" * 64)
+            await asyncio.gather(*[client.recv() for client in clients])
+            return clients_count
+
+        yield batch
 
 
 BODIES = {
@@ -257,5 +332,8 @@ BODIES = {
     "connect_close": _connect_close,
     "subprocess": _subprocess,
     "short_sleep": _short_sleep,
+    "aiohttp_client": _aiohttp_client,
+    "broadcast": _broadcast,
     "redis": _redis,
+    "redis_pipeline": _redis_pipeline,
 }

@@ -16,6 +16,7 @@ MEBIBYTE = 1 << 20
 BESIDE_HOST = "127.0.0.2"
 SLOW_SECONDS = 0.001
 SLOW_PAUSE_SECONDS = 0.004
+COMPUTING_SECONDS = 200e-6
 
 
 @dataclass
@@ -32,6 +33,14 @@ class Echo(asyncio.Protocol):
         self.transport = transport
 
     def data_received(self, data):
+        self.transport.write(data)
+
+
+class ComputingEcho(Echo):
+    """Computes first, as a request handler does."""
+
+    def data_received(self, data):
+        compute(COMPUTING_SECONDS)
         self.transport.write(data)
 
 
@@ -98,6 +107,12 @@ class DatagramEcho(asyncio.DatagramProtocol):
         self.transport.sendto(data, address)
 
 
+def compute(seconds):
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+
 def _tcp(factory):
     async def start(where):
         loop = asyncio.get_running_loop()
@@ -120,13 +135,11 @@ async def _start_slow_callback(where):
     """An echo server on a loop with a callback that takes long, every few ms."""
     loop = asyncio.get_running_loop()
 
-    def compute():
-        end = time.perf_counter() + SLOW_SECONDS
-        while time.perf_counter() < end:
-            pass
-        loop.call_later(SLOW_PAUSE_SECONDS, compute)
+    def slow():
+        compute(SLOW_SECONDS)
+        loop.call_later(SLOW_PAUSE_SECONDS, slow)
 
-    loop.call_soon(compute)
+    loop.call_soon(slow)
     return await KINDS["protocol"](where)
 
 
@@ -198,7 +211,7 @@ async def _start_uvicorn(where):
     listener = _listener(where)
     config = uvicorn.Config(app, http="httptools", lifespan="off", ws="none",
                             access_log=False, log_level="critical",
-                            backlog=BACKLOG)
+                            ssl_certfile=where.certificate or None, backlog=BACKLOG)
     server = uvicorn.Server(config)
     task = _keep(asyncio.ensure_future(server.serve(sockets=[listener])))
     while not server.started:
@@ -237,6 +250,7 @@ async def _start_websockets(where):
 KINDS = {
     "protocol": _tcp(Echo),
     "buffered": _tcp(BufferedEcho),
+    "computing": _tcp(ComputingEcho),
     "sink": _tcp(Sink),
     "source": _tcp(Source),
     "fair_send": _beside(Source),
