@@ -36,6 +36,7 @@ from uring_loop.net.address cimport read_name, take_peername, take_sockname
 from uring_loop.net.gather cimport GatheringWriter
 from uring_loop.net.transport_socket import TransportSocket
 from uring_loop.scheduler.handles cimport Handle
+from uring_loop.scheduler.handles import set_result_unless_cancelled
 from uring_loop.scheduler.loop_core cimport LoopCore
 from uring_loop.scheduler.watches cimport WatchSet
 
@@ -49,12 +50,6 @@ cdef enum:
     HIGH_WATER = 64 * 1024
 cdef tuple DEFAULT_WATER_MARKS = (LOW_WATER, HIGH_WATER)
 cdef str READ_ERROR = "Fatal read error on socket transport"
-
-
-def set_result_unless_cancelled(future, result):
-    """asyncio's function of this name, compiled."""
-    if not future.cancelled():
-        future.set_result(result)
 
 
 cdef int pass_on() except -1:

@@ -190,3 +190,9 @@ cdef int report_callback(Handle handle, callback, args, exc) except -1:
         context["source_traceback"] = handle._source_traceback
     handle._loop.call_exception_handler(context)
     return 0
+
+
+def set_result_unless_cancelled(future, result):
+    """asyncio's function of this name, compiled."""
+    if not future.cancelled():
+        future.set_result(result)
