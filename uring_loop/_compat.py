@@ -1,6 +1,7 @@
 """Differences between Python versions; no other module depends on the version."""
 
 import asyncio
+import contextvars
 import sys
 import threading
 from asyncio import events, format_helpers, selector_events
@@ -56,6 +57,31 @@ if sys.version_info >= (3, 12):
 else:
     def refuse_second_transport(loop, sock):
         """asyncio of this version does not check."""
+
+# From 3.15 on all callbacks of a connection run in one context, made with it. Earlier
+# versions copy the context for each callback from that of its cause.
+if sys.version_info >= (3, 15):
+    connection_context = contextvars.copy_context
+
+    def accepted_context():
+        """That of a connection that the current task serves."""
+        return asyncio.current_task().get_context()
+else:
+    def connection_context():
+        return None
+
+    accepted_context = connection_context
+
+
+def context_option(context):
+    """The keyword argument that passes a connection's context on, if it has one:
+    overrides that were written for earlier versions do not know it."""
+    return {} if context is None else {"context": context}
+
+# From 3.15 on a timer is due within a unit in the last place of the time, if that is
+# more than the resolution of the clock. Before, a clock that shows huge numbers could
+# stand just before a timer for ever.
+DUE_WITHIN_ULP = sys.version_info >= (3, 15)
 
 # Is writelines() the same as write() of the joined lines? From 3.12 on it has error
 # messages of its own, and takes a memoryview() of each line.
