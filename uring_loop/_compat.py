@@ -2,9 +2,15 @@
 
 import asyncio
 import contextvars
+import importlib
 import sys
 import threading
 from asyncio import events, format_helpers, selector_events
+
+# From 3.15 on traceback imports this module only when it prints the first traceback.
+# The loop must be able to print one after chroot().
+if sys.version_info >= (3, 15):
+    importlib.import_module("_colorize")
 
 # From 3.13 on a server keeps its connections in a WeakSet.
 SERVERS_KNOW_CLIENTS = sys.version_info >= (3, 13)
@@ -86,6 +92,23 @@ DUE_WITHIN_ULP = sys.version_info >= (3, 15)
 # Is writelines() the same as write() of the joined lines? From 3.12 on it has error
 # messages of its own, and takes a memoryview() of each line.
 WRITELINES_JOINS = sys.version_info < (3, 12)
+
+
+def skips_false_lines():
+    """Does writelines() skip every false object, such as None, without a TypeError?
+    Yes since a patch release of 3.14: asked of a transport without a socket."""
+    transport = selector_events._SelectorSocketTransport.__new__(
+        selector_events._SelectorSocketTransport)
+    transport._eof, transport._empty_waiter, transport._conn_lost = False, None, 0
+    transport._buffer = []
+    try:
+        transport.writelines([None])
+    except TypeError:
+        return False
+    return True
+
+
+WRITELINES_SKIPS_FALSE = skips_false_lines()
 
 # Waiting datagrams count this number of bytes more than their payload, so that empty
 # ones, which are sent from 3.13 on, count as well.
