@@ -5,7 +5,7 @@ import contextvars
 import importlib
 import sys
 import threading
-from asyncio import events, format_helpers, selector_events
+from asyncio import events, format_helpers, selector_events, unix_events
 
 # From 3.15 on traceback imports this module only when it prints the first traceback.
 # The loop must be able to print one after chroot().
@@ -153,7 +153,19 @@ else:
     def format_callback(loop, callback, args):
         return format_helpers._format_callback_source(callback, args)
 
-if sys.version_info >= (3, 14):
+# asyncio deprecates policies from 3.14 on and has none from 3.16 on. The public names
+# warn from 3.14 on; the private ones behind them do not.
+set_policy = getattr(events, "_set_event_loop_policy", None) or getattr(
+    events, "set_event_loop_policy", None)
+HAS_POLICIES = set_policy is not None
+if not HAS_POLICIES:
+    DefaultPolicy = object
+elif sys.version_info >= (3, 14):
+    DefaultPolicy = unix_events._DefaultEventLoopPolicy
+else:
+    DefaultPolicy = unix_events.DefaultEventLoopPolicy
+
+if sys.version_info >= (3, 14) or not HAS_POLICIES:
     def has_other_child_watcher():
         return False
 else:
@@ -165,19 +177,6 @@ else:
         watcher = getattr(asyncio.get_event_loop_policy(), "_watcher", None)
         return type(watcher) not in (
             type(None), asyncio.ThreadedChildWatcher, asyncio.PidfdChildWatcher)
-
-# asyncio deprecates policies from 3.14 on and has none from 3.16 on. The public names
-# warn from 3.14 on; the private ones behind them do not.
-HAS_POLICIES = sys.version_info < (3, 16)
-if not HAS_POLICIES:
-    DefaultPolicy = object
-    set_policy = None
-elif sys.version_info >= (3, 14):
-    DefaultPolicy = asyncio.unix_events._DefaultEventLoopPolicy
-    set_policy = events._set_event_loop_policy
-else:
-    DefaultPolicy = asyncio.DefaultEventLoopPolicy
-    set_policy = asyncio.set_event_loop_policy
 
 if sys.version_info >= (3, 12):
     def run(main, *, debug, loop_factory):
