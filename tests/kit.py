@@ -229,7 +229,7 @@ async def every_kind_of_bytes_is_written(rig, trace):
 async def what_is_no_bytes_is_refused(rig, trace):
     for wrong in ("text", 7, None, [1, 2]):
         trace.call_class("write", rig.writer.write, wrong)
-    trace.call_class("writelines", rig.writer.writelines, [b"x", "text"])
+    trace.call_class("writelines", rig.writer.writelines, ["text", b"x"])
     trace.call_class("writelines", rig.writer.writelines, 7)
     rig.writer.write(b"still works")
     trace("far got", (await rig.far.reads(11))[-10:])

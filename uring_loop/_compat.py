@@ -1,9 +1,16 @@
 """Differences between Python versions; no other module depends on the version."""
 
 import asyncio
+import contextvars
+import importlib
 import sys
 import threading
-from asyncio import events, format_helpers, selector_events
+from asyncio import events, format_helpers, selector_events, unix_events
+
+# From 3.15 on traceback imports this module only when it prints the first traceback.
+# The loop must be able to print one after chroot().
+if sys.version_info >= (3, 15):
+    importlib.import_module("_colorize")
 
 # From 3.13 on a server keeps its connections in a WeakSet.
 SERVERS_KNOW_CLIENTS = sys.version_info >= (3, 13)
@@ -57,9 +64,51 @@ else:
     def refuse_second_transport(loop, sock):
         """asyncio of this version does not check."""
 
+# From 3.15 on all callbacks of a connection run in one context, made with it. Earlier
+# versions copy the context for each callback from that of its cause.
+if sys.version_info >= (3, 15):
+    connection_context = contextvars.copy_context
+
+    def accepted_context():
+        """That of a connection that the current task serves."""
+        return asyncio.current_task().get_context()
+else:
+    def connection_context():
+        return None
+
+    accepted_context = connection_context
+
+
+def context_option(context):
+    """The keyword argument that passes a connection's context on, if it has one:
+    overrides that were written for earlier versions do not know it."""
+    return {} if context is None else {"context": context}
+
+# From 3.15 on a timer is due within a unit in the last place of the time, if that is
+# more than the resolution of the clock. Before, a clock that shows huge numbers could
+# stand just before a timer for ever.
+DUE_WITHIN_ULP = sys.version_info >= (3, 15)
+
 # Is writelines() the same as write() of the joined lines? From 3.12 on it has error
 # messages of its own, and takes a memoryview() of each line.
 WRITELINES_JOINS = sys.version_info < (3, 12)
+
+
+def skips_false_lines():
+    """Does writelines() skip every false object, such as None, without a TypeError?
+    Yes since a patch release of 3.14: asked of a transport without a socket."""
+    transport = selector_events._SelectorSocketTransport.__new__(
+        selector_events._SelectorSocketTransport)
+    transport._eof, transport._empty_waiter, transport._conn_lost = False, None, 0
+    transport._buffer = []
+    try:
+        transport.writelines([None])
+    except TypeError:
+        return False
+    return True
+
+
+WRITELINES_SKIPS_FALSE = skips_false_lines()
 
 # Waiting datagrams count this number of bytes more than their payload, so that empty
 # ones, which are sent from 3.13 on, count as well.
@@ -104,7 +153,19 @@ else:
     def format_callback(loop, callback, args):
         return format_helpers._format_callback_source(callback, args)
 
-if sys.version_info >= (3, 14):
+# asyncio deprecates policies from 3.14 on and has none from 3.16 on. The public names
+# warn from 3.14 on; the private ones behind them do not.
+set_policy = getattr(events, "_set_event_loop_policy", None) or getattr(
+    events, "set_event_loop_policy", None)
+HAS_POLICIES = set_policy is not None
+if not HAS_POLICIES:
+    DefaultPolicy = object
+elif sys.version_info >= (3, 14):
+    DefaultPolicy = unix_events._DefaultEventLoopPolicy
+else:
+    DefaultPolicy = unix_events.DefaultEventLoopPolicy
+
+if sys.version_info >= (3, 14) or not HAS_POLICIES:
     def has_other_child_watcher():
         return False
 else:
@@ -116,19 +177,6 @@ else:
         watcher = getattr(asyncio.get_event_loop_policy(), "_watcher", None)
         return type(watcher) not in (
             type(None), asyncio.ThreadedChildWatcher, asyncio.PidfdChildWatcher)
-
-# asyncio deprecates policies from 3.14 on and has none from 3.16 on. The public names
-# warn from 3.14 on; the private ones behind them do not.
-HAS_POLICIES = sys.version_info < (3, 16)
-if not HAS_POLICIES:
-    DefaultPolicy = object
-    set_policy = None
-elif sys.version_info >= (3, 14):
-    DefaultPolicy = asyncio.unix_events._DefaultEventLoopPolicy
-    set_policy = events._set_event_loop_policy
-else:
-    DefaultPolicy = asyncio.DefaultEventLoopPolicy
-    set_policy = asyncio.set_event_loop_policy
 
 if sys.version_info >= (3, 12):
     def run(main, *, debug, loop_factory):

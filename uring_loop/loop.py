@@ -235,14 +235,15 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
     # ---- hooks of the stdlib
 
     def _make_socket_transport(self, sock, protocol, waiter=None, *, extra=None,
-                               server=None):
+                               server=None, context=None):
         if sock.fileno() in self._transports.data:
             _compat.refuse_second_transport(self, sock)
         if overrides_io(sock):
             return OverriddenSocketTransport(
-                self, sock, protocol, waiter, extra, server)
-        return StreamTransport(
-            self, sock, protocol, waiter, extra, server, is_users(self, sock))
+                self, sock, protocol, waiter, extra, server,
+                **_compat.context_option(context))
+        return StreamTransport(self, sock, protocol, waiter, extra, server,
+                               is_users(self, sock), context)
 
     def _make_datagram_transport(self, sock, protocol, address=None, waiter=None,
                                  extra=None):
@@ -257,13 +258,15 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
             self, rawsock, protocol, sslcontext, waiter=None, *, server_side=False,
             server_hostname=None, extra=None, server=None,
             ssl_handshake_timeout=constants.SSL_HANDSHAKE_TIMEOUT,
-            ssl_shutdown_timeout=constants.SSL_SHUTDOWN_TIMEOUT):
+            ssl_shutdown_timeout=constants.SSL_SHUTDOWN_TIMEOUT, context=None):
         """The stdlib's method, with our SSLProtocol on our stream transport."""
         ssl_protocol = SSLProtocol(
             self, protocol, sslcontext, waiter, server_side, server_hostname,
             ssl_handshake_timeout=ssl_handshake_timeout,
             ssl_shutdown_timeout=ssl_shutdown_timeout)
-        self._make_socket_transport(rawsock, ssl_protocol, extra=extra, server=server)
+        self._make_socket_transport(
+            rawsock, ssl_protocol, extra=extra, server=server,
+            **_compat.context_option(context))
         return ssl_protocol._app_transport
 
     def _make_read_pipe_transport(self, pipe, protocol, waiter=None, extra=None):
@@ -275,12 +278,13 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
     def _start_serving(self, protocol_factory, sock, sslcontext=None, server=None,
                        backlog=100,
                        ssl_handshake_timeout=constants.SSL_HANDSHAKE_TIMEOUT,
-                       ssl_shutdown_timeout=constants.SSL_SHUTDOWN_TIMEOUT):
+                       ssl_shutdown_timeout=constants.SSL_SHUTDOWN_TIMEOUT,
+                       context=None):
         serving = dict(
             sslcontext=sslcontext, backlog=backlog,
             ssl_handshake_timeout=ssl_handshake_timeout,
             ssl_shutdown_timeout=ssl_shutdown_timeout)
-        listener = Listener(self, sock, protocol_factory, server, serving)
+        listener = Listener(self, sock, protocol_factory, server, serving, context)
         self._listeners[sock] = listener
         listener.start()
 

@@ -64,8 +64,19 @@ def load_all():
 
 def load_modules(path):
     names = [f"{__package__}.{name}" for name in MODULES]
-    for name in names:
-        load(name, path)
+    try:
+        for name in names:
+            load(name, path)
+    except ImportError as exc:
+        # Python's and Cython's own messages name the first module and neither reason
+        # nor cure.
+        if "interpreter" not in str(exc):
+            raise
+        raise ImportError(
+            "uring_loop can be used in one interpreter of a process only, since its "
+            "compiled modules have one state for the process: import it in the main "
+            "interpreter, and use IOThread or processes instead of sub-interpreters"
+        ) from exc
     # Packages last: importing one may import modules that need a compiled one.
     for name in names:
         package, _, basename = name.rpartition(".")

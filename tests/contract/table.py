@@ -6,12 +6,18 @@ version differ. "async " stands before coroutine functions. test_contract.py als
 if our sources reach a private name that is missing here.
 """
 
+
+def takes_context(signature):
+    """What has one more parameter from 3.15 on: the context of a connection."""
+    return {"3.11": signature, "3.15": signature.removesuffix(")") + ", context=None)"}
+
+
 SIGNATURES = {
     # Overridden in uring_loop.Loop or its core: the stdlib calls us with these.
     "base_events.BaseEventLoop._make_socket_transport": (
         "(self, sock, protocol, waiter=None, *, extra=None, server=None)"
     ),
-    "base_events.BaseEventLoop._make_ssl_transport": (
+    "base_events.BaseEventLoop._make_ssl_transport": takes_context(
         "(self, rawsock, protocol, sslcontext, waiter=None, *, server_side=False, "
         "server_hostname=None, extra=None, server=None, ssl_handshake_timeout=None, "
         "ssl_shutdown_timeout=None, call_connection_made=True)"
@@ -71,10 +77,10 @@ SIGNATURES = {
         ),
         "3.14": "(self, coro, **kwargs)",
     },
-    "selector_events.BaseSelectorEventLoop._make_socket_transport": (
+    "selector_events.BaseSelectorEventLoop._make_socket_transport": takes_context(
         "(self, sock, protocol, waiter=None, *, extra=None, server=None)"
     ),
-    "selector_events.BaseSelectorEventLoop._make_ssl_transport": (
+    "selector_events.BaseSelectorEventLoop._make_ssl_transport": takes_context(
         "(self, rawsock, protocol, sslcontext, waiter=None, *, server_side=False, "
         "server_hostname=None, extra=None, server=None, ssl_handshake_timeout=60.0, "
         "ssl_shutdown_timeout=30.0)"
@@ -83,23 +89,27 @@ SIGNATURES = {
     "selector_events.BaseSelectorEventLoop._close_self_pipe": "(self)",
     "selector_events.BaseSelectorEventLoop._read_from_self": "(self)",
     "selector_events.BaseSelectorEventLoop._write_to_self": "(self)",
-    "selector_events.BaseSelectorEventLoop._start_serving": (
+    "selector_events.BaseSelectorEventLoop._start_serving": takes_context(
         "(self, protocol_factory, sock, sslcontext=None, server=None, backlog=100, "
         "ssl_handshake_timeout=60.0, ssl_shutdown_timeout=30.0)"
     ),
     "selector_events.BaseSelectorEventLoop._stop_serving": "(self, sock)",
-    "selector_events.BaseSelectorEventLoop._accept_connection": (
+    "selector_events.BaseSelectorEventLoop._accept_connection": takes_context(
         "(self, protocol_factory, sock, sslcontext=None, server=None, backlog=100, "
         "ssl_handshake_timeout=60.0, ssl_shutdown_timeout=30.0)"
     ),
-    "selector_events.BaseSelectorEventLoop._accept_connection2": (
+    "selector_events.BaseSelectorEventLoop._accept_connection2": takes_context(
         "async (self, protocol_factory, conn, extra, sslcontext=None, server=None, "
         "ssl_handshake_timeout=60.0, ssl_shutdown_timeout=30.0)"
     ),
     "selector_events.BaseSelectorEventLoop._ensure_fd_no_transport": "(self, fd)",
-    "selector_events.BaseSelectorEventLoop._add_reader": "(self, fd, callback, *args)",
+    "selector_events.BaseSelectorEventLoop._add_reader": takes_context(
+        "(self, fd, callback, *args)"
+    ),
     "selector_events.BaseSelectorEventLoop._remove_reader": "(self, fd)",
-    "selector_events.BaseSelectorEventLoop._add_writer": "(self, fd, callback, *args)",
+    "selector_events.BaseSelectorEventLoop._add_writer": takes_context(
+        "(self, fd, callback, *args)"
+    ),
     "selector_events.BaseSelectorEventLoop._remove_writer": "(self, fd)",
     "selector_events.BaseSelectorEventLoop._process_events": "(self, event_list)",
     "selector_events.BaseSelectorEventLoop._sendfile_native": (
@@ -118,7 +128,7 @@ SIGNATURES = {
     "base_events.BaseEventLoop._connect_sock": (
         "async (self, exceptions, addr_info, local_addr_infos=None)"
     ),
-    "base_events.BaseEventLoop._create_connection_transport": (
+    "base_events.BaseEventLoop._create_connection_transport": takes_context(
         "async (self, sock, protocol_factory, ssl, server_hostname, "
         "server_side=False, ssl_handshake_timeout=None, ssl_shutdown_timeout=None)"
     ),

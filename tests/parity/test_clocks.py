@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import selectors
+import sys
 import threading
 import time
 import unittest.mock
@@ -268,3 +269,16 @@ def test_select_is_not_for_calls_from_elsewhere():
     with pytest.raises(RuntimeError, match="readiness is reported by the ring"):
         loop._selector.select(0)
     loop.close()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 15),
+                    reason="before 3.15, asyncio waits for such a timer for ever")
+@pytest.mark.parametrize("now", [2.0**40, 2.0**60, -2.0**60])
+@parity
+def test_a_timer_is_due_where_the_clock_is_coarser_than_its_resolution(
+        loop, trace, now):
+    loop.time = lambda: now
+    loop.call_at(now, trace, "due")
+    loop.call_at(now, loop.stop)
+    loop.run_forever()
+    del loop.time

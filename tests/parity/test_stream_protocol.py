@@ -1,7 +1,6 @@
-"""Protocols that raise, protocols that are exchanged, and the contexts they run in."""
+"""Protocols that raise, and protocols that are exchanged."""
 
 import asyncio
-import contextvars
 
 import pytest
 
@@ -18,8 +17,6 @@ from .endpoints import (
     wired,
 )
 from .framework import parity, stock_leaks_a_socket
-
-VAR = contextvars.ContextVar("VAR", default="unset")
 
 every_family = pytest.mark.parametrize("family", FAMILIES)
 
@@ -216,119 +213,3 @@ async def test_methods_are_looked_up_at_each_call(loop, trace):
         await settle(loop)
         transport.close()
         await protocol.happens("connection_lost")
-
-
-class ContextProtocol(Recorder):
-    """Notes which value of VAR each callback sees, then sets another."""
-
-    def look(self, name):
-        self.lane(name, "sees", VAR.get())
-        VAR.set(f"set by {name}")
-
-    def connection_made(self, transport):
-        self.look("connection_made")
-        super().connection_made(transport)
-
-    def data_received(self, data):
-        self.look("data_received")
-        super().data_received(data)
-
-    def eof_received(self):
-        self.look("eof_received")
-        return super().eof_received()
-
-    def pause_writing(self):
-        self.look("pause_writing")
-        super().pause_writing()
-
-    def connection_lost(self, exc):
-        self.look("connection_lost")
-        super().connection_lost(exc)
-
-
-async def exchange(protocol, peer):
-    """Two messages, each seen before the next, then the end."""
-    with peer:
-        for number in (1, 2):
-            peer.send(b"x")
-            await protocol.receives(number)
-        peer.shutdown(1)
-        await protocol.happens("connection_lost")
-
-
-@parity
-async def test_contexts_of_a_clients_callbacks(loop, trace):
-    VAR.set("of the connecting task")
-    protocol = ContextProtocol(trace)
-    _, peer = await wired(loop, "tcp", protocol)
-    VAR.set("changed after connecting")
-    await exchange(protocol, peer)
-    trace("the task sees", VAR.get())
-
-
-@parity
-async def test_reading_goes_on_in_the_context_of_resume(loop, trace):
-    VAR.set("of the connecting task")
-    protocol = ContextProtocol(trace)
-    transport, peer = await wired(loop, "tcp", protocol)
-    with peer:
-        peer.send(b"x")
-        await protocol.receives(1)
-        transport.pause_reading()
-        VAR.set("of the task that resumes")
-        transport.resume_reading()
-        peer.send(b"x")
-        await protocol.receives(2)
-        transport.close()
-        await protocol.happens("connection_lost")
-
-
-@parity
-async def test_connection_lost_sees_the_context_of_close(loop, trace):
-    VAR.set("of the connecting task")
-    protocol = ContextProtocol(trace)
-    transport, peer = await wired(loop, "tcp", protocol)
-    with peer:
-        peer.send(b"x")
-        await protocol.receives(1)
-        VAR.set("of the task that closes")
-        transport.close()
-        await protocol.happens("connection_lost")
-
-
-@parity
-async def test_contexts_of_a_servers_callbacks(loop, trace):
-    protocols = []
-
-    def factory():
-        trace.lane("server")("factory sees", VAR.get())
-        protocols.append(ContextProtocol(trace.lane("server")))
-        return protocols[-1]
-
-    VAR.set("of the serving task")
-    async with serving(loop, "tcp", factory) as address:
-        VAR.set("changed after serving")
-        client = Recorder(trace.lane("client"))
-        transport, _ = await connecting(loop, "tcp", lambda: client, address)
-        transport.write(b"x")
-        while not protocols:
-            await settle(loop)
-        await protocols[0].receives(1)
-        transport.close()
-        await protocols[0].happens("connection_lost")
-
-
-@parity
-async def test_the_factory_sees_the_connecting_tasks_context(loop, trace):
-    def factory():
-        trace("factory sees", VAR.get())
-        VAR.set("set by the factory")
-        return Recorder(trace.lane("client"))
-
-    async with serving(loop, "tcp", lambda: Recorder(trace.lane("server"))) as address:
-        VAR.set("of the task")
-        transport, protocol = await connecting(loop, "tcp", factory, address)
-        trace("the task sees", VAR.get())
-        transport.close()
-        await protocol.happens("connection_lost")
-        await settle(loop)

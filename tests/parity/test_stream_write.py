@@ -142,7 +142,7 @@ async def test_writelines_takes_a_generator(loop, trace):
 
 WRONG_LINES = {
     "text": ["text"],
-    "mixed": [b"good", "bad"],
+    "mixed": ["bad", b"good"],
     "number": 7,
     "numbers": [1, 2],
 }
@@ -157,6 +157,19 @@ async def test_writelines_refuses(loop, trace, name):
     call("writelines", transport.writelines, WRONG_LINES[name])
     transport.write(b"the connection lives")
     trace("peer got", await close_and_read(loop, transport, protocol, peer))
+
+
+@promise
+async def test_writelines_sends_nothing_before_a_wrong_line(loop, trace):
+    """asyncio of 3.15 keeps that for ever, and close() waits for it."""
+    protocol = Recorder(trace.lane("client"))
+    transport, peer = await wired(loop, "tcp", protocol)
+    with pytest.raises(TypeError):
+        transport.writelines([b"good", "bad"])
+    assert transport.get_write_buffer_size() == 0
+    transport.write(b"the connection lives")
+    got = await close_and_read(loop, transport, protocol, peer)
+    assert got == b"the connection lives"
 
 
 @parity

@@ -10,7 +10,7 @@ import sys
 
 BACKENDS = ("io_uring", "epoll")
 # One list for the allow-list's check; a new Python is added here first.
-VERSIONS = ("3.11", "3.12", "3.13", "3.14")
+VERSIONS = ("3.11", "3.12", "3.13", "3.14", "3.15")
 
 # A single test that takes longer than this hangs: the slowest needs 3 s.
 TEST_LIMIT_SECONDS = 60
@@ -44,6 +44,7 @@ FILES = (
     File("test_streams"),
     File("test_sock_lowlevel"),
     File("test_server"),
+    File("test_server_context", since=(3, 15)),
     File("test_sslproto"),
     File("test_buffered_proto"),
     File("test_base_events"),

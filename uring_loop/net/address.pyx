@@ -156,3 +156,13 @@ cdef object name_of_inet6(const sockaddr_in6 *address):
     inet_ntop(AF_INET6, &address.sin6_addr, text, TEXT_BYTES)
     return (text.decode("ascii"), <int>ntohs(address.sin6_port),
             ntohl(address.sin6_flowinfo), address.sin6_scope_id)
+
+
+def name_of(ask):
+    """A socket's own name or its peer's; None where there is none."""
+    name = None
+    try:
+        name = ask()
+    except OSError:
+        pass
+    return name

@@ -7,6 +7,7 @@ from libc.errno cimport EAGAIN, EALREADY, EINPROGRESS, EINTR, errno
 import socket
 from asyncio import base_events
 
+from uring_loop._compat import connection_context
 from uring_loop.driver.libc cimport (
     AF_INET, AF_INET6, IPPROTO_TCP, POLLOUT, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET,
     SO_ERROR, getsockopt, inet_pton, poll, pollfd)
@@ -115,9 +116,11 @@ async def create_connection(
     except BaseException:
         sock.close()
         raise
+    # Copied first: what the factory sets is not seen by the protocol, as on asyncio.
+    context = connection_context()
     protocol = protocol_factory()
     waiter = self.create_future()
-    transport = StreamTransport(self, sock, protocol, waiter)
+    transport = StreamTransport(self, sock, protocol, waiter, context=context)
     try:
         await waiter
     except BaseException:

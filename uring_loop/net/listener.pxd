@@ -8,7 +8,10 @@ cdef class Listener(Waiter):
     cdef object sock
     cdef object protocol_factory
     cdef object server
+    # Each connection gets a copy of it. With `shares_context` all callbacks of the
+    # connection run in that copy.
     cdef object context
+    cdef bint shares_context
     cdef dict serving
     cdef int fd
     # Attributes of accepted sockets. The socket module makes an enum at each access.
@@ -26,8 +29,8 @@ cdef class Listener(Waiter):
     cdef unsigned long empty_polls_seen
 
     cdef int accepted(self, int fd, const RawName *peer) except -1
-    cdef int make_task(self, int fd, const RawName *peer) except -1
-    cdef int make_transport(self, int fd, const RawName *peer) except -1
+    cdef int make_task(self, int fd, const RawName *peer, shared) except -1
+    cdef int make_transport(self, int fd, const RawName *peer, shared) except -1
     cdef bint has_other_work(self) except -1
     cdef Py_ssize_t accept_some(self) except -1
     cdef int detect_sharing(self, Py_ssize_t count) except -1

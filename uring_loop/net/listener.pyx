@@ -26,6 +26,7 @@ import selectors
 import socket
 from asyncio import constants, trsock
 
+from uring_loop._compat import context_option
 from uring_loop.driver.capi cimport PyContext_Copy, PyContext_Enter, PyContext_Exit
 from uring_loop.driver.ring cimport os_error
 from uring_loop.driver.uapi cimport io_uring_cq_ready
@@ -56,10 +57,12 @@ cdef class Listener(Waiter):
     """Accepts on one listening socket and makes the connections' transports.
 
     `serving` maps the argument names of BaseSelectorEventLoop._start_serving to values.
+    `context` is that of the server (Python 3.15): all callbacks of a connection run in
+    one copy of it. None: each has a copy of its own.
     """
 
     def __cinit__(self, LoopCore loop not None, sock, protocol_factory, server,
-                  dict serving not None):
+                  dict serving not None, context):
         self.loop = loop
         self.sock = sock
         # A closed socket raises ValueError, as on asyncio.
@@ -72,7 +75,8 @@ cdef class Listener(Waiter):
         self.serving = serving
         # With a backlog of 0 asyncio accepts no connection and spins.
         self.backlog = max(serving["backlog"], 1)
-        self.context = contextvars.copy_context()
+        self.shares_context = context is not None
+        self.context = context if self.shares_context else contextvars.copy_context()
         self.wanted = True
 
     def start(self):
@@ -158,17 +162,22 @@ cdef class Listener(Waiter):
         # Each connection has a context of its own, as on asyncio, which makes a task
         # for each connection.
         cdef object context = PyContext_Copy(<PyObject *>self.context)
+        cdef object shared = context if self.shares_context else None
+        cdef bint needs_task = self.serving["sslcontext"] is not None
+        if needs_task and shared is not None:
+            # The task enters it, possibly at once (eager_task_factory).
+            return self.make_task(fd, peer, shared)
         PyContext_Enter(<PyObject *>context)
         try:
-            if self.serving["sslcontext"] is None:
-                self.make_transport(fd, peer)
+            if needs_task:
+                self.make_task(fd, peer, None)
             else:
-                self.make_task(fd, peer)
+                self.make_transport(fd, peer, shared)
         finally:
             PyContext_Exit(<PyObject *>context)
         return 0
 
-    cdef int make_task(self, int fd, const RawName *peer) except -1:
+    cdef int make_task(self, int fd, const RawName *peer, shared) except -1:
         conn = None
         try:
             conn = socket.socket(self.family, self.kind, self.proto, fileno=fd)
@@ -180,17 +189,19 @@ cdef class Listener(Waiter):
         # The descriptor does not block; the object has the process's default timeout.
         conn.settimeout(0)
         extra = {"peername": read_name(peer)} if peer.family else {}
-        serving = dict(self.serving)
+        option = context_option(shared)
+        serving = {**self.serving, **option}
         del serving["backlog"]
         try:
             self.loop.create_task(self.loop._accept_connection2(
-                self.protocol_factory, conn, extra, server=self.server, **serving))
+                self.protocol_factory, conn, extra, server=self.server, **serving),
+                **option)
         except BaseException:
             conn.close()
             raise
         return 0
 
-    cdef int make_transport(self, int fd, const RawName *peer) except -1:
+    cdef int make_transport(self, int fd, const RawName *peer, shared) except -1:
         cdef StreamTransport transport = StreamTransport.__new__(StreamTransport)
         transport.fd = fd
         transport.raw_peername = peer[0]
@@ -198,6 +209,7 @@ cdef class Listener(Waiter):
         transport.kind = self.kind
         transport.proto = self.proto
         transport.loop = self.loop
+        transport.own_context = shared
         protocol = None
         try:
             protocol = self.protocol_factory()
@@ -208,14 +220,14 @@ cdef class Listener(Waiter):
             if isinstance(exc, (SystemExit, KeyboardInterrupt)):
                 raise
             if self.loop.debug:
-                context = {
+                details = {
                     "message":
                         "Error on transport creation for incoming connection",
                     "exception": exc,
                 }
                 if protocol is not None:
-                    context["protocol"] = protocol
-                self.loop.call_exception_handler(context)
+                    details["protocol"] = protocol
+                self.loop.call_exception_handler(details)
         return 0
 
     cdef int failed(self, int error) except -1:

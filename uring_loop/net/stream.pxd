@@ -28,7 +28,10 @@ cdef class StreamTransport(StreamWriter):
     cdef int note_size(self, int size) except -1
     cdef int ended(self, int res) except -1
     cdef int deliver(self, bytes data) except -1
+    cdef int delivery_failed(self, context) except -1
     cdef int deliver_end(self, int res) except -1
+    cdef int deliver_error(self, int res) except -1
+    cdef int deliver_eof(self, int res) except -1
     cdef int fill_buffer(self, const char *data, Py_ssize_t size) except -1
     cdef int put_back(self, const char *data, Py_ssize_t size) except -1
     cdef bint borrow_buffer(self, Py_buffer *view) except -1

@@ -126,11 +126,12 @@ cdef class StreamTransport(StreamWriter):
         self.pending_end = NO_END
 
     def __init__(self, LoopCore loop, sock, protocol, waiter=None, extra=None,
-                 server=None, user_socket=False):
+                 server=None, user_socket=False, context=None):
         if user_socket:
             # Its owner has the descriptor, too.
             self.user_socket = self.exposed = True
             self.by_readiness = loop.ring.holds_files
+        self.own_context = context
         Transport.__init__(self, loop, sock, protocol, extra, server)
         self.begin(waiter)
 
@@ -253,12 +254,21 @@ cdef class StreamTransport(StreamWriter):
         # A pointer, not an object: see run_handle in handles.pyx.
         result = PyObject_CallMethodOneArg(
             <PyObject *>protocol, <PyObject *>DATA_RECEIVED, <PyObject *>data)
-        PyContext_Exit(<PyObject *>context)
         if result == NULL:
-            return self.fail_raised(DATA_RECEIVED_FAILED)
+            return self.delivery_failed(context)
+        PyContext_Exit(<PyObject *>context)
         Py_XDECREF(result)
         if self.loop.held.first is not None:
             self.loop.held.callback_returned()
+        return 0
+
+    cdef int delivery_failed(self, context) except -1:
+        """data_received() has raised an exception. The connection ends in the context
+        of that call, which is left then."""
+        try:
+            self.fail_raised(DATA_RECEIVED_FAILED)
+        finally:
+            PyContext_Exit(<PyObject *>context)
         return 0
 
     cdef int fill_buffer(self, const char *data, Py_ssize_t size) except -1:
@@ -344,13 +354,24 @@ cdef class StreamTransport(StreamWriter):
 
     cdef int deliver_end(self, int res) except -1:
         cdef object context = self.context
-        if res < 0:
-            # For a write that is held back: see send_error().
-            self.pending_end = res
-            return self.fatal_error(os_error(res), READ_ERROR)
+        PyContext_Enter(<PyObject *>context)
+        try:
+            if res < 0:
+                self.deliver_error(res)
+            else:
+                self.deliver_eof(res)
+        finally:
+            PyContext_Exit(<PyObject *>context)
+        return 0
+
+    cdef int deliver_error(self, int res) except -1:
+        # For a write that is held back: see send_error().
+        self.pending_end = res
+        return self.fatal_error(os_error(res), READ_ERROR)
+
+    cdef int deliver_eof(self, int res) except -1:
         if self.loop.debug:
             logger.debug("%r received EOF", self)
-        PyContext_Enter(<PyObject *>context)
         try:
             if not self.protocol.eof_received():
                 self.close()
@@ -361,8 +382,6 @@ cdef class StreamTransport(StreamWriter):
             raise
         except BaseException as exc:
             self.fail(exc, EOF_RECEIVED_FAILED)
-        finally:
-            PyContext_Exit(<PyObject *>context)
         return 0
 
     def _deliver_pending(self):

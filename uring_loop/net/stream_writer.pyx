@@ -23,7 +23,7 @@ import socket
 from asyncio import constants, selector_events
 
 from uring_loop._compat import (
-    WRITELINES_JOINS, writable_types)
+    WRITELINES_JOINS, WRITELINES_SKIPS_FALSE, writable_types)
 from uring_loop.driver.capi cimport (
     PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit)
 from uring_loop.driver.libc cimport POLLERR, POLLHUP, POLLOUT
@@ -94,7 +94,8 @@ cdef class StreamWriter(Transport):
         if not list_of_data:
             return
         # The TypeError for other objects is memoryview's, before anything is sent.
-        views = [memoryview(line) for line in list_of_data]
+        views = [memoryview(line) for line in list_of_data
+                 if line or not WRITELINES_SKIPS_FALSE]
         for view in views:
             if not view.c_contiguous:
                 # Nothing is sent: write() meets the BufferError.

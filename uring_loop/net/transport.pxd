@@ -71,8 +71,11 @@ cdef class Transport(GatheringWriter):
     cdef object pending
     # Is _run_delivery() in the ready queue?
     cdef bint delivery_due
-    # The context in which the protocol is called.
+    # The context in which the protocol's reading methods are called.
     cdef object context
+    # The context of all callbacks, if the creator passed one (Python 3.15); None: each
+    # callback has a copy of the context of its cause.
+    cdef object own_context
 
     # In flight while something is unsent.
     cdef WritePoll flush
@@ -92,6 +95,7 @@ cdef class Transport(GatheringWriter):
     cdef int close_socket(self) except -1
     cdef int current_fd(self) except -2
     cdef int begin(self, waiter) except -1
+    cdef object callback_context(self)
     cdef int begin_close(self) except -1
     cdef bint has_peer(self) noexcept
     cdef bint busy(self) noexcept

@@ -26,13 +26,14 @@ import weakref
 from asyncio import base_events, selector_events
 
 from uring_loop._compat import (
-    SERVERS_KNOW_CLIENTS, attach_to_server, detach_from_server)
+    SERVERS_KNOW_CLIENTS, attach_to_server, context_option, detach_from_server)
 from uring_loop.driver.capi cimport (
     PyContext_CopyCurrent, PyWeakref_NewRef, Py_CLEAR, _PyObject_GetDictPtr)
 from uring_loop.driver.libc cimport POLLIN, POLLOUT, SHUT_RDWR, close_fd, shutdown
 from uring_loop.driver.ring cimport Operation
 from uring_loop.driver.uapi cimport ECANCELED, io_uring_prep_poll_add, io_uring_sqe
 from uring_loop.net.address cimport read_name, take_peername, take_sockname
+from uring_loop.net.address import name_of
 from uring_loop.net.gather cimport GatheringWriter
 from uring_loop.net.transport_socket import TransportSocket
 from uring_loop.scheduler.handles cimport Handle
@@ -41,7 +42,6 @@ from uring_loop.scheduler.loop_core cimport LoopCore
 from uring_loop.scheduler.watches cimport WatchSet
 
 logger = selector_events.logger
-
 cdef object Socket = socket.socket
 cdef object Server = base_events.Server
 cdef object WeakSet = weakref.WeakSet
@@ -219,10 +219,10 @@ cdef class Transport(GatheringWriter):
 
     cdef int begin(self, waiter) except -1:
         cdef list handles = []
-        self.context = PyContext_CopyCurrent()
+        self.context = self.callback_context()
         try:
             handles.append(self.loop.call_soon_fast(
-                self.protocol.connection_made, (self,), None))
+                self.protocol.connection_made, (self,), self.own_context))
             # Reading starts when connection_made() has been called, and only then the
             # waiter wakes up.
             handles.append(self.loop.call_soon_fast(
@@ -236,6 +236,10 @@ cdef class Transport(GatheringWriter):
                 handle.cancel()
             raise
         return 0
+
+    cdef object callback_context(self):
+        """The connection's own context, or a copy of the current one."""
+        return PyContext_CopyCurrent() if self.own_context is None else self.own_context
 
     def _start_reading(self):
         self.reading_started = True
@@ -398,8 +402,7 @@ cdef class Transport(GatheringWriter):
     def resume_reading(self):
         if self.closing or not self.paused:
             return
-        # As on asyncio, reading goes on in the context of the caller.
-        context = PyContext_CopyCurrent()
+        context = self.callback_context()
         if self.pending is not None:
             self.schedule_delivery()
         self.paused = False
@@ -458,6 +461,7 @@ cdef class Transport(GatheringWriter):
     cdef int schedule_delivery(self) except -1:
         """Deliver what is pending in the next iteration."""
         if not self.delivery_due:
+            # No context: as in watch_readable().
             self.loop.call_soon_fast(self._run_delivery, (), None)
             self.delivery_due = True
         return 0
@@ -470,8 +474,9 @@ cdef class Transport(GatheringWriter):
 
     cdef int watch_readable(self) except -1:
         if self.read_watch is None:
+            # No context: the callback enters `own_context`, which works only once.
             self.read_watch = (<WatchSet>self.loop.watcher).add(
-                self.fd, False, self._read_ready, ())
+                self.fd, False, self._read_ready, (), None)
         return 0
 
     cdef int unwatch_readable(self) except -1:
@@ -484,7 +489,7 @@ cdef class Transport(GatheringWriter):
             self.loop._check_closed()
         if self.room_watch is None:
             self.room_watch = (<WatchSet>self.loop.watcher).add(
-                self.fd, True, self._write_ready, ())
+                self.fd, True, self._write_ready, (), self.own_context)
         return 0
 
     cdef int unwatch_room(self) except -1:
@@ -518,7 +523,7 @@ cdef class Transport(GatheringWriter):
         if self.flush is None:
             self.flush = WritePoll(self)
         if not self.flush.in_flight:
-            self.flush.context = PyContext_CopyCurrent()
+            self.flush.context = self.callback_context()
             self.loop.ring.prepare(self.flush)
         return 0
 
@@ -605,7 +610,8 @@ cdef class Transport(GatheringWriter):
         """Schedule connection_lost(). Without memory for that nothing has changed."""
         cdef bint was_closing = self.closing
         if not self.loop._closed:
-            self.loop.call_soon(self._call_connection_lost, exc)
+            self.loop.call_soon(
+                self._call_connection_lost, exc, **context_option(self.own_context))
         self.conn_lost += 1
         self.closing = True
         self.drop_unsent()
@@ -676,16 +682,6 @@ cdef object clients_of(server):
     if type(clients) is not WeakSet or server._sockets is None:
         return None
     return clients
-
-
-def name_of(ask):
-    """A socket's own name or its peer's; None where there is none."""
-    name = None
-    try:
-        name = ask()
-    except OSError:
-        pass
-    return name
 
 
 cdef int get_writable(buffer, Py_buffer *view) except -1:

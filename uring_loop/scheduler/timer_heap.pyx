@@ -89,8 +89,9 @@ cdef class TimerHeap:
         cdef Py_ssize_t count
         if self.shared:
             self.refresh()
-        first = self.handles.pop()
-        count = PyList_GET_SIZE(self.handles)
+        count = PyList_GET_SIZE(self.handles) - 1
+        # With the index: GCC 16 warns about Cython's code for pop() without one.
+        first = self.handles.pop(count)
         if count > 0:
             last = first
             first = self.handles[0]

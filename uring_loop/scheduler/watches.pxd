@@ -34,7 +34,7 @@ cdef class WatchSet(Watcher):
 
     cdef int sleep(self, timeout) except -1
     # For users' handles.
-    cdef Handle add(self, fileobj, bint writing, callback, tuple args)
+    cdef Handle add(self, fileobj, bint writing, callback, tuple args, context)
     cdef bint remove(self, fileobj, bint writing) except -1
     cdef int remove_handle(self, int fd, bint writing, Handle handle) except -1
     cdef int number(self, fileobj) except -1

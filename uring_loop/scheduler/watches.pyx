@@ -85,9 +85,10 @@ cdef class WatchSet(Watcher):
 
     # ---- callbacks of the user
 
-    cdef Handle add(self, fileobj, bint writing, callback, tuple args):
-        """Call back while the descriptor is ready. The old callback is cancelled."""
-        cdef Handle handle = make_handle(self.loop, callback, args)
+    cdef Handle add(self, fileobj, bint writing, callback, tuple args, context):
+        """Call back while the descriptor is ready. The old callback is cancelled.
+        Without a context the callback has a copy of the current one."""
+        cdef Handle handle = make_handle(self.loop, callback, args, context)
         cdef int fd = self.number(fileobj)
         cdef Watch watch = self.watches.get(fd)
         cdef unsigned mask
@@ -620,12 +621,12 @@ cdef class WatchSet(Watcher):
         return f"<WatchSet of {len(self.watches)}>"
 
 
-cdef Handle make_handle(LoopCore loop, callback, tuple args):
+cdef Handle make_handle(LoopCore loop, callback, tuple args, context):
     cdef Handle handle = Handle.__new__(Handle)
     handle._callback = callback
     handle._args = args
     handle._loop = loop
-    handle._context = PyContext_CopyCurrent()
+    handle._context = PyContext_CopyCurrent() if context is None else context
     if loop.debug:
         handle._source_traceback = format_helpers.extract_stack()
     return handle
@@ -652,12 +653,12 @@ cdef int retire(target) except -1:
 
 # ---- methods of the loop ----------------------------------------------------------
 
-def _add_reader(LoopCore self not None, fd, callback, *args):
-    return add(self, fd, False, callback, args)
+def _add_reader(LoopCore self not None, fd, callback, *args, context=None):
+    return add(self, fd, False, callback, args, context)
 
 
-def _add_writer(LoopCore self not None, fd, callback, *args):
-    return add(self, fd, True, callback, args)
+def _add_writer(LoopCore self not None, fd, callback, *args, context=None):
+    return add(self, fd, True, callback, args, context)
 
 
 def _remove_reader(LoopCore self not None, fd):
@@ -668,7 +669,7 @@ def _remove_writer(LoopCore self not None, fd):
     return not self._closed and (<WatchSet>self.watcher).remove(fd, True)
 
 
-cdef Handle add(LoopCore loop, fd, bint writing, callback, tuple args):
+cdef Handle add(LoopCore loop, fd, bint writing, callback, tuple args, context):
     if loop._closed:
         loop._check_closed()
-    return (<WatchSet>loop.watcher).add(fd, writing, callback, args)
+    return (<WatchSet>loop.watcher).add(fd, writing, callback, args, context)

@@ -9,6 +9,8 @@ import asyncio
 import socket
 from asyncio import constants
 
+from uring_loop import _compat
+
 # The options of a listening socket that the sockets of the other threads need as well.
 COPIED_OPTIONS = (
     (socket.SOL_SOCKET, socket.SO_REUSEADDR),
@@ -141,7 +143,8 @@ class Shard:
             return
         context, *timeouts = self.tls
         await self.thread.loop._accept_connection2(
-            self.factory, conn, {}, context, self.server, *timeouts)
+            self.factory, conn, {}, context, self.server, *timeouts,
+            **_compat.context_option(_compat.accepted_context()))
 
     async def close(self, grace_seconds):
         if self.server is None:
