@@ -245,6 +245,9 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         return StreamTransport(self, sock, protocol, waiter, extra, server,
                                is_users(self, sock), context)
 
+    # create_connection() makes the transport itself while this is the method above.
+    _own_make_socket_transport = _make_socket_transport
+
     def _make_datagram_transport(self, sock, protocol, address=None, waiter=None,
                                  extra=None):
         if overrides_io(sock):
@@ -293,9 +296,6 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         if listener is not None:
             listener.stop()
         super()._stop_serving(sock)
-
-
-connect.add_step("_make_socket_transport", Loop._make_socket_transport)
 
 
 def flush_before_fork():

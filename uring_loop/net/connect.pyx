@@ -142,24 +142,24 @@ cdef int numeric_family(host, port) except -1:
 
 
 cdef bint is_unchanged(loop) except -1:
-    """Are all steps and the socket class the original ones, without patch or
+    """Are all STEPS, the making of the transport, and the socket class the original ones, without patch or
     override?"""
     if socket.socket is not Socket or base_events.socket is not socket:
         return False
-    for name, function in steps:
-        if getattr(getattr(loop, name), "__func__", None) is not function:
+    for name, function in STEPS:
+        if function_of(getattr(loop, name)) is not function:
             return False
-    return True
+    return (function_of(loop._make_socket_transport)
+            is function_of(loop._own_make_socket_transport))
 
 
-def add_step(name, function):
-    """Name one more method that the fast path of create_connection() stands for."""
-    steps.append((name, function))
+cdef object function_of(method):
+    return getattr(method, "__func__", None)
 
 
-cdef list steps = [
+cdef tuple STEPS = (
     ("sock_connect", sock_connect),
     ("_ensure_resolved", StockLoop._ensure_resolved),
     ("_connect_sock", StockLoop._connect_sock),
     ("_create_connection_transport", StockLoop._create_connection_transport),
-]
+)
