@@ -1,0 +1,240 @@
+"""Lazy import of the package: each module runs when it is first used.
+
+Most modules are not needed to make a loop, so start-up does not run them. But a module
+that runs later can read no file: the program may have called chroot(), have no free
+descriptor, or have been upgraded in place. So the code of all modules is in memory from
+the start. The compiled modules are in one shared object, and the bytecode of the others
+is read here, which is much cheaper than running it.
+
+Each module is in sys.modules from the start, as an object whose first missing attribute
+runs the module. So `import`, `from … import` and `cimport` work as for other modules.
+"""
+
+import gc
+import importlib
+import importlib.machinery
+import marshal
+import os
+import struct
+import sys
+import threading
+from importlib._bootstrap_external import MAGIC_NUMBER
+from types import ModuleType
+
+# The modules in the shared object, each after those that it imports. The order and the
+# completeness of both lists are tested in tests/contract/test_lazy.py.
+COMPILED = (
+    "driver.ring", "driver.buffer_pool", "driver.handover", "scheduler.busy_poll",
+    "scheduler.clock", "scheduler.wakeup", "scheduler.handles", "scheduler.timer_heap",
+    "scheduler.held_writes", "scheduler.loop_core", "scheduler.watch",
+    "scheduler.watches",
+    "net.address", "net.gather", "net.transport", "net.backlog", "net.tls",
+    "net.stream_writer", "net.stream", "net.datagram", "net.listener",
+    "net.sock_calls", "net.connect",
+    "process.pipes", "files.operations", "guest.guest_core",
+)
+PACKAGES = ("driver", "scheduler", "net", "process", "files", "guest", "threads")
+PYTHON = (
+    "_compat", "_version", "loop", "policy", "running",
+    "driver.backend", "driver.options", "scheduler.ring_selector",
+    "scheduler.statistics", "net.overridden_sockets", "net.resolver",
+    "net.transport_socket", "net.user_sockets", "process.subprocesses",
+    "files.binaryfile", "files.executor", "files.fs", "files.opening", "files.path",
+    "files.rawfile", "files.reading", "files.textfile", "guest.guest",
+    "threads.iothread", "threads.iothread_group", "threads.sharded_server",
+)
+# Modules of the stdlib that asyncio, socket and ssl import when they need them: the
+# codec of host names, and the thread pool.
+STDLIB = ("encodings.idna", "stringprep", "queue", "concurrent.futures.thread")
+# Extension modules that these and our own import; each is a file.
+STDLIB_COMPILED = ("_queue", "mmap", "unicodedata")
+
+FOLDER = os.path.dirname(__file__)
+BYTECODE_BYTES_MAX = 1 << 18
+# Tools ask every module for names such as __wrapped__. These are a module's own.
+OWN_SPECIAL_NAMES = ("__all__", "__pyx_capi__", "__version__")
+
+# Names of the modules that have not run -> function that runs the module.
+_waiting = {}
+_lock = threading.RLock()
+
+
+class LazyModule(ModuleType):
+    """A module that has not run yet; afterwards its class is ModuleType."""
+
+    def __getattr__(self, name):
+        if name.startswith("__") and name not in OWN_SPECIAL_NAMES:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        run(self)
+        return ModuleType.__getattribute__(self, name)
+
+    def __setattr__(self, name, value):
+        # What a program sets must not be replaced by the module's own value later.
+        run(self)
+        ModuleType.__setattr__(self, name, value)
+
+    def __delattr__(self, name):
+        run(self)
+        ModuleType.__delattr__(self, name)
+
+    def __dir__(self):
+        run(self)
+        return ModuleType.__dir__(self)
+
+
+def run(module):
+    """Run the module if it has not run. Other threads wait for its end."""
+    with _lock:
+        start = _waiting.pop(module.__name__, None)
+        if start is None:
+            # It has run, or this thread is running it and a cycle leads here.
+            return
+        # Running makes many objects that stay: a collection would find nothing.
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            start(module)
+        except BaseException:
+            _waiting[module.__name__] = start
+            raise
+        finally:
+            if collecting:
+                gc.enable()
+        module.__class__ = ModuleType
+
+
+class LazyMethod:
+    """A method of a class that is a function of the same name in another module.
+
+    The first use replaces it in the class by the function.
+    """
+
+    def __init__(self, module):
+        self.module = f"{__package__}.{module}"
+
+    def __set_name__(self, owner, name):
+        self.owner = owner
+        self.name = name
+
+    def __get__(self, instance, owner):
+        function = getattr(sys.modules[self.module], self.name)
+        setattr(self.owner, self.name, function)
+        return function.__get__(instance, owner)
+
+
+def make_lock_anew():
+    """A forked child has no thread that would release the lock."""
+    global _lock
+    _lock = threading.RLock()
+
+
+def register(module, spec, start):
+    """Put a module into sys.modules and its package; `start` will run it."""
+    module.__spec__ = spec
+    module.__loader__ = spec.loader
+    module.__package__ = spec.parent
+    module.__file__ = spec.origin
+    if spec.submodule_search_locations is not None:
+        module.__path__ = spec.submodule_search_locations
+    module.__class__ = LazyModule
+    _waiting[spec.name] = start
+    sys.modules[spec.name] = module
+    package, _, name = spec.name.rpartition(".")
+    if package:
+        sys.modules[package].__dict__[name] = module
+
+
+# ---- compiled modules
+
+
+def shared_object():
+    """The path of the shared object, chosen by suffix as the import system does."""
+    stem = os.path.join(FOLDER, "_native")
+    for suffix in importlib.machinery.EXTENSION_SUFFIXES:
+        if os.path.exists(stem + suffix):
+            return stem + suffix
+    raise ImportError(
+        f"{stem}*.so is missing: the compiled modules of uring_loop have not been "
+        f"built for this Python ({sys.implementation.cache_tag})")
+
+
+def register_compiled(names):
+    """Python's import system finds a compiled module only in a file of the module's own
+    name. So each is made here from the shared object."""
+    path = shared_object()
+    for name in names:
+        name = f"{__package__}.{name}"
+        loader = importlib.machinery.ExtensionFileLoader(name, path)
+        spec = importlib.machinery.ModuleSpec(name, loader, origin=path)
+        spec.has_location = True
+        register(loader.create_module(spec), spec, loader.exec_module)
+
+
+# ---- Python modules
+
+
+def register_python(names, is_package=False):
+    for name in names:
+        path = os.path.join(FOLDER, *name.split("."))
+        if is_package:
+            path = os.path.join(path, "__init__")
+        name = f"{__package__}.{name}"
+        loader = importlib.machinery.SourceFileLoader(name, path + ".py")
+        spec = importlib.machinery.ModuleSpec(
+            name, loader, origin=path + ".py", is_package=is_package)
+        spec.has_location = True
+        if is_package:
+            spec.submodule_search_locations.append(os.path.dirname(path))
+        register_source(spec)
+
+
+def register_stdlib(names):
+    for name in names:
+        if name in sys.modules:
+            continue
+        package = name.rpartition(".")[0]
+        path = importlib.import_module(package).__path__ if package else None
+        register_source(importlib.machinery.PathFinder.find_spec(name, path))
+
+
+def register_source(spec):
+    code = read_bytecode(spec) or spec.loader.get_code(spec.name)
+
+    def start(module):
+        exec(marshal.loads(code) if isinstance(code, bytes) else code, vars(module))
+
+    register(ModuleType(spec.name), spec, start)
+
+
+def read_bytecode(spec):
+    """The module's bytecode as the import system has stored it; None if there is none
+    that is up to date. `get_code()` takes ten times as long, since it also unpacks it.
+    """
+    try:
+        source = os.stat(spec.origin)
+        descriptor = os.open(spec.cached, os.O_RDONLY | os.O_CLOEXEC)
+    except (OSError, TypeError):
+        return None
+    try:
+        data = os.read(descriptor, BYTECODE_BYTES_MAX)
+    finally:
+        os.close(descriptor)
+    header = struct.pack(
+        "<4sIII", MAGIC_NUMBER, 0, int(source.st_mtime) & 0xFFFFFFFF,
+        source.st_size & 0xFFFFFFFF)
+    if not data.startswith(header) or len(data) == BYTECODE_BYTES_MAX:
+        return None
+    # The path of the source is part of the code, for tracebacks. It is another one
+    # if the files have been moved since.
+    if os.fsencode(spec.origin) not in data:
+        return None
+    return data[len(header):]
+
+
+register_python(PACKAGES, is_package=True)
+register_compiled(COMPILED)
+register_python(PYTHON)
+for _name in STDLIB_COMPILED:
+    importlib.import_module(_name)
+register_stdlib(STDLIB)
+os.register_at_fork(after_in_child=make_lock_anew)
