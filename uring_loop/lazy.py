@@ -50,7 +50,7 @@ STDLIB = ("encodings.idna", "stringprep", "queue", "concurrent.futures.thread")
 STDLIB_COMPILED = ("_queue", "mmap", "unicodedata")
 
 FOLDER = os.path.dirname(__file__)
-BYTECODE_BYTES_MAX = 1 << 18
+BYTECODE_BYTES_MAX = 1 << 16
 # Tools ask every module for names such as __wrapped__. These are a module's own.
 OWN_SPECIAL_NAMES = ("__all__", "__pyx_capi__", "__version__")
 
@@ -89,18 +89,24 @@ def run(module):
         if start is None:
             # It has run, or this thread is running it and a cycle leads here.
             return
-        # Running makes many objects that stay: a collection would find nothing.
-        collecting = gc.isenabled()
-        gc.disable()
         try:
-            start(module)
+            without_collections(start, module)
         except BaseException:
             _waiting[module.__name__] = start
             raise
-        finally:
-            if collecting:
-                gc.enable()
         module.__class__ = ModuleType
+
+
+def without_collections(function, *args):
+    """Call a function that makes many objects that stay: a collection would find
+    nothing."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        function(*args)
+    finally:
+        if collecting:
+            gc.enable()
 
 
 class LazyMethod:
@@ -128,20 +134,27 @@ def make_lock_anew():
     _lock = threading.RLock()
 
 
+def register_all():
+    register_packages()
+    register_compiled()
+    register_python()
+    for name in STDLIB_COMPILED:
+        importlib.import_module(name)
+    register_stdlib()
+
+
 def register(module, spec, start):
     """Put a module into sys.modules and its package; `start` will run it."""
     module.__spec__ = spec
     module.__loader__ = spec.loader
     module.__package__ = spec.parent
     module.__file__ = spec.origin
-    if spec.submodule_search_locations is not None:
-        module.__path__ = spec.submodule_search_locations
     module.__class__ = LazyModule
     _waiting[spec.name] = start
     sys.modules[spec.name] = module
     package, _, name = spec.name.rpartition(".")
     if package:
-        sys.modules[package].__dict__[name] = module
+        vars(sys.modules[package])[name] = module
 
 
 # ---- compiled modules
@@ -158,11 +171,11 @@ def shared_object():
         f"built for this Python ({sys.implementation.cache_tag})")
 
 
-def register_compiled(names):
+def register_compiled():
     """Python's import system finds a compiled module only in a file of the module's own
     name. So each is made here from the shared object."""
     path = shared_object()
-    for name in names:
+    for name in COMPILED:
         name = f"{__package__}.{name}"
         loader = importlib.machinery.ExtensionFileLoader(name, path)
         spec = importlib.machinery.ModuleSpec(name, loader, origin=path)
@@ -173,28 +186,34 @@ def register_compiled(names):
 # ---- Python modules
 
 
-def register_python(names, is_package=False):
-    for name in names:
-        path = os.path.join(FOLDER, *name.split("."))
-        if is_package:
-            path = os.path.join(path, "__init__")
-        name = f"{__package__}.{name}"
-        loader = importlib.machinery.SourceFileLoader(name, path + ".py")
-        spec = importlib.machinery.ModuleSpec(
-            name, loader, origin=path + ".py", is_package=is_package)
-        spec.has_location = True
-        if is_package:
-            spec.submodule_search_locations.append(os.path.dirname(path))
+def register_packages():
+    for name in PACKAGES:
+        folder = os.path.join(FOLDER, name)
+        spec = source_spec(f"{__package__}.{name}", f"{folder}/__init__.py")
+        spec.submodule_search_locations = [folder]
         register_source(spec)
+        sys.modules[spec.name].__dict__["__path__"] = [folder]
 
 
-def register_stdlib(names):
-    for name in names:
-        if name in sys.modules:
-            continue
-        package = name.rpartition(".")[0]
-        path = importlib.import_module(package).__path__ if package else None
-        register_source(importlib.machinery.PathFinder.find_spec(name, path))
+def register_python():
+    for name in PYTHON:
+        path = os.path.join(FOLDER, name.replace(".", os.sep) + ".py")
+        register_source(source_spec(f"{__package__}.{name}", path))
+
+
+def register_stdlib():
+    for name in STDLIB:
+        if name not in sys.modules:
+            package = name.rpartition(".")[0]
+            path = importlib.import_module(package).__path__ if package else None
+            register_source(importlib.machinery.PathFinder.find_spec(name, path))
+
+
+def source_spec(name, path):
+    loader = importlib.machinery.SourceFileLoader(name, path)
+    spec = importlib.machinery.ModuleSpec(name, loader, origin=path)
+    spec.has_location = True
+    return spec
 
 
 def register_source(spec):
@@ -231,10 +250,5 @@ def read_bytecode(spec):
     return data[len(header):]
 
 
-register_python(PACKAGES, is_package=True)
-register_compiled(COMPILED)
-register_python(PYTHON)
-for _name in STDLIB_COMPILED:
-    importlib.import_module(_name)
-register_stdlib(STDLIB)
+without_collections(register_all)
 os.register_at_fork(after_in_child=make_lock_anew)
