@@ -33,24 +33,28 @@ COMPILED = (
     "net.sock_calls", "net.connect",
     "process.pipes", "files.operations", "guest.guest_core",
 )
-PACKAGES = ("driver", "scheduler", "net", "process", "files", "guest", "threads")
-PYTHON = (
-    "_compat", "_version", "loop", "policy", "running",
-    "driver.backend", "driver.options", "scheduler.ring_selector",
-    "scheduler.statistics", "net.overridden_sockets", "net.resolver",
-    "net.transport_socket", "net.user_sockets", "process.subprocesses",
-    "files.binaryfile", "files.executor", "files.fs", "files.opening", "files.path",
-    "files.rawfile", "files.reading", "files.textfile", "guest.guest",
-    "threads.iothread", "threads.iothread_group", "threads.sharded_server",
-)
+# Package -> its Python modules. Each package is itself one.
+PYTHON = {
+    "": ("_compat", "_version", "loop", "policy", "running"),
+    "driver": ("backend", "options"),
+    "scheduler": ("ring_selector", "statistics"),
+    "net": ("overridden_sockets", "resolver", "transport_socket", "user_sockets"),
+    "process": ("subprocesses",),
+    "files": ("binaryfile", "executor", "fs", "opening", "path", "rawfile", "reading",
+              "textfile"),
+    "guest": ("guest",),
+    "threads": ("iothread", "iothread_group", "sharded_server"),
+}
 # Modules of the stdlib that asyncio, socket and ssl import when they need them: the
 # codec of host names, and the thread pool.
 STDLIB = ("encodings.idna", "stringprep", "queue", "concurrent.futures.thread")
-# Extension modules that these and our own import; each is a file.
-STDLIB_COMPILED = ("_queue", "mmap", "unicodedata")
+# Extension modules that these import; each is in a file of its own.
+STDLIB_COMPILED = ("_queue", "unicodedata")
 
 FOLDER = os.path.dirname(__file__)
 BYTECODE_BYTES_MAX = 1 << 16
+# Of a bytecode file: magic number, flags, time of change and size of the source.
+HEADER = struct.Struct("<4sIII")
 # Tools ask every module for names such as __wrapped__. These are a module's own.
 OWN_SPECIAL_NAMES = ("__all__", "__pyx_capi__", "__version__")
 
@@ -135,9 +139,8 @@ def make_lock_anew():
 
 
 def register_all():
-    register_packages()
-    register_compiled()
     register_python()
+    register_compiled()
     for name in STDLIB_COMPILED:
         importlib.import_module(name)
     register_stdlib()
@@ -186,19 +189,21 @@ def register_compiled():
 # ---- Python modules
 
 
-def register_packages():
-    for name in PACKAGES:
-        folder = os.path.join(FOLDER, name)
-        spec = source_spec(f"{__package__}.{name}", f"{folder}/__init__.py")
-        spec.submodule_search_locations = [folder]
-        register_source(spec)
-        sys.modules[spec.name].__dict__["__path__"] = [folder]
-
-
 def register_python():
-    for name in PYTHON:
-        path = os.path.join(FOLDER, name.replace(".", os.sep) + ".py")
-        register_source(source_spec(f"{__package__}.{name}", path))
+    for package, modules in PYTHON.items():
+        folder, prefix = FOLDER, __package__
+        if package:
+            folder, prefix = f"{folder}/{package}", f"{prefix}.{package}"
+        spec = source_spec(prefix, f"{folder}/__init__.py")
+        if package:
+            spec.submodule_search_locations = [folder]
+            register_source(spec, spec.cached)
+            vars(sys.modules[prefix])["__path__"] = [folder]
+        # Where bytecode is depends on Python's settings: ask once for each folder.
+        start, _, end = (spec.cached or "").rpartition("__init__")
+        for name in modules:
+            register_source(source_spec(f"{prefix}.{name}", f"{folder}/{name}.py"),
+                            f"{start}{name}{end}")
 
 
 def register_stdlib():
@@ -206,7 +211,8 @@ def register_stdlib():
         if name not in sys.modules:
             package = name.rpartition(".")[0]
             path = importlib.import_module(package).__path__ if package else None
-            register_source(importlib.machinery.PathFinder.find_spec(name, path))
+            spec = importlib.machinery.PathFinder.find_spec(name, path)
+            register_source(spec, spec.cached)
 
 
 def source_spec(name, path):
@@ -216,8 +222,10 @@ def source_spec(name, path):
     return spec
 
 
-def register_source(spec):
-    code = read_bytecode(spec) or spec.loader.get_code(spec.name)
+def register_source(spec, bytecode_path):
+    code = read_bytecode(spec.origin, bytecode_path)
+    if code is None:
+        code = spec.loader.get_code(spec.name)
 
     def start(module):
         exec(marshal.loads(code) if isinstance(code, bytes) else code, vars(module))
@@ -225,29 +233,28 @@ def register_source(spec):
     register(ModuleType(spec.name), spec, start)
 
 
-def read_bytecode(spec):
-    """The module's bytecode as the import system has stored it; None if there is none
+def read_bytecode(path, bytecode_path):
+    """A module's bytecode as the import system has stored it; None if there is none
     that is up to date. `get_code()` takes ten times as long, since it also unpacks it.
     """
     try:
-        source = os.stat(spec.origin)
-        descriptor = os.open(spec.cached, os.O_RDONLY | os.O_CLOEXEC)
+        source = os.stat(path)
+        descriptor = os.open(bytecode_path, os.O_RDONLY | os.O_CLOEXEC)
     except (OSError, TypeError):
         return None
     try:
         data = os.read(descriptor, BYTECODE_BYTES_MAX)
     finally:
         os.close(descriptor)
-    header = struct.pack(
-        "<4sIII", MAGIC_NUMBER, 0, int(source.st_mtime) & 0xFFFFFFFF,
-        source.st_size & 0xFFFFFFFF)
+    header = HEADER.pack(MAGIC_NUMBER, 0, int(source.st_mtime) & 0xFFFFFFFF,
+                         source.st_size & 0xFFFFFFFF)
     if not data.startswith(header) or len(data) == BYTECODE_BYTES_MAX:
         return None
     # The path of the source is part of the code, for tracebacks. It is another one
     # if the files have been moved since.
-    if os.fsencode(spec.origin) not in data:
+    if os.fsencode(path) not in data:
         return None
-    return data[len(header):]
+    return data[HEADER.size:]
 
 
 without_collections(register_all)
