@@ -52,7 +52,6 @@ STDLIB = ("encodings.idna", "stringprep", "queue", "concurrent.futures.thread")
 STDLIB_COMPILED = ("_queue", "unicodedata")
 
 FOLDER = os.path.dirname(__file__)
-BYTECODE_BYTES_MAX = 1 << 16
 # Of a bytecode file: magic number, flags, time of change and size of the source.
 HEADER = struct.Struct("<4sIII")
 # Tools ask every module for names such as __wrapped__. These are a module's own.
@@ -139,11 +138,13 @@ def make_lock_anew():
 
 
 def register_all():
-    register_python()
+    # For all files, one after the other: fresh memory costs more than the copy.
+    buffer = bytearray(1 << 16)
+    register_python(buffer)
     register_compiled()
     for name in STDLIB_COMPILED:
         importlib.import_module(name)
-    register_stdlib()
+    register_stdlib(buffer)
 
 
 def register(module, spec, start):
@@ -189,7 +190,7 @@ def register_compiled():
 # ---- Python modules
 
 
-def register_python():
+def register_python(buffer):
     for package, modules in PYTHON.items():
         folder, prefix = FOLDER, __package__
         if package:
@@ -197,22 +198,22 @@ def register_python():
         spec = source_spec(prefix, f"{folder}/__init__.py")
         if package:
             spec.submodule_search_locations = [folder]
-            register_source(spec, spec.cached)
+            register_source(spec, spec.cached, buffer)
             vars(sys.modules[prefix])["__path__"] = [folder]
         # Where bytecode is depends on Python's settings: ask once for each folder.
         start, _, end = (spec.cached or "").rpartition("__init__")
         for name in modules:
             register_source(source_spec(f"{prefix}.{name}", f"{folder}/{name}.py"),
-                            f"{start}{name}{end}")
+                            f"{start}{name}{end}", buffer)
 
 
-def register_stdlib():
+def register_stdlib(buffer):
     for name in STDLIB:
         if name not in sys.modules:
             package = name.rpartition(".")[0]
             path = importlib.import_module(package).__path__ if package else None
             spec = importlib.machinery.PathFinder.find_spec(name, path)
-            register_source(spec, spec.cached)
+            register_source(spec, spec.cached, buffer)
 
 
 def source_spec(name, path):
@@ -222,8 +223,8 @@ def source_spec(name, path):
     return spec
 
 
-def register_source(spec, bytecode_path):
-    code = read_bytecode(spec.origin, bytecode_path)
+def register_source(spec, bytecode_path, buffer):
+    code = read_bytecode(spec.origin, bytecode_path, buffer)
     if code is None:
         code = spec.loader.get_code(spec.name)
 
@@ -233,7 +234,7 @@ def register_source(spec, bytecode_path):
     register(ModuleType(spec.name), spec, start)
 
 
-def read_bytecode(path, bytecode_path):
+def read_bytecode(path, bytecode_path, buffer):
     """A module's bytecode as the import system has stored it; None if there is none
     that is up to date. `get_code()` takes ten times as long, since it also unpacks it.
     """
@@ -243,18 +244,17 @@ def read_bytecode(path, bytecode_path):
     except (OSError, TypeError):
         return None
     try:
-        data = os.read(descriptor, BYTECODE_BYTES_MAX)
+        size = os.readv(descriptor, [buffer])
     finally:
         os.close(descriptor)
     header = HEADER.pack(MAGIC_NUMBER, 0, int(source.st_mtime) & 0xFFFFFFFF,
                          source.st_size & 0xFFFFFFFF)
-    if not data.startswith(header) or len(data) == BYTECODE_BYTES_MAX:
+    if not buffer.startswith(header) or size == len(buffer):
         return None
+    code = bytes(memoryview(buffer)[HEADER.size:size])
     # The path of the source is part of the code, for tracebacks. It is another one
     # if the files have been moved since.
-    if os.fsencode(path) not in data:
-        return None
-    return data[HEADER.size:]
+    return code if os.fsencode(path) in code else None
 
 
 without_collections(register_all)

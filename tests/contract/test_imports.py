@@ -1,4 +1,4 @@
-"""Nothing is imported after a loop has been made.
+"""Nothing is imported from a file after a loop has been made.
 
 An import would fail after chroot(), without a free descriptor, and while the package is
 being upgraded in place.
