@@ -210,9 +210,11 @@ def register_python(buffer):
 def register_stdlib(buffer):
     for name in STDLIB:
         if name not in sys.modules:
-            package = name.rpartition(".")[0]
-            path = importlib.import_module(package).__path__ if package else None
-            spec = importlib.machinery.PathFinder.find_spec(name, path)
+            package, _, basename = name.rpartition(".")
+            folder = os.path.dirname(threading.__file__)
+            if package:
+                folder = importlib.import_module(package).__path__[0]
+            spec = source_spec(name, f"{folder}/{basename}.py")
             register_source(spec, spec.cached, buffer)
 
 
@@ -226,6 +228,9 @@ def source_spec(name, path):
 def register_source(spec, bytecode_path, buffer):
     code = read_bytecode(spec.origin, bytecode_path, buffer)
     if code is None:
+        # There is no bytecode yet, or the files are in an archive.
+        from importlib.util import find_spec
+        spec = find_spec(spec.name)
         code = spec.loader.get_code(spec.name)
 
     def start(module):

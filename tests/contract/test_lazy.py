@@ -5,6 +5,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import zipfile
 
 import pytest
 import uring_loop
@@ -252,3 +253,22 @@ def test_bytecode_that_is_missing_is_made():
     for option in ("-B", "-O", "-OO"):
         assert run("import uring_loop; print(uring_loop.open.__name__)",
                    "-X", "pycache_prefix=/dev/null/none", option) == ["open"]
+
+
+def test_modules_in_an_archive_are_found(tmp_path):
+    """Also those of the stdlib: programs are shipped in this way."""
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for name in ("queue", "stringprep"):
+            archive.write(sys.modules[name].__file__, f"{name}.py")
+    code = """
+import os, sys, threading
+sys.path.insert(0, {archive!r})
+threading.__file__ = "/nowhere/threading.py"
+import uring_loop, queue, stringprep
+uring_loop.new_event_loop().close()
+for module in (queue, stringprep):
+    print(module.__file__, module.__name__, len(dir(module)) > 15)
+"""
+    archive = str(tmp_path / "all.zip")
+    assert run(code.format(archive=archive)) == [
+        f"{archive}/queue.py queue True", f"{archive}/stringprep.py stringprep True"]
