@@ -87,7 +87,7 @@ def is_older(target, sources):
 
 compiling, linking = flags()
 setup(
-    # One file for all modules: see uring_loop/native.py, which loads them.
+    # One file for all modules: see uring_loop/lazy.py, which loads them.
     ext_modules=[
         Extension(
             "uring_loop._native",

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "uring_loop"
 # Folders are floors, modules at the top are floors of their own: a module imports from
 # its own floor and from those below, never from one above.
 FLOORS = (
-    ("_version", "_compat", "native"),
+    ("_version", "_compat", "lazy"),
     ("driver",),
     ("scheduler",),
     ("net", "process", "files", "guest"),

@@ -2,39 +2,44 @@
 
 import sys
 
-from uring_loop import _compat, native  # noqa: F401 (native loads the compiled modules)
-from uring_loop._version import __version__
-from uring_loop.files import (
-    aligned_buffer, copyfile, fs, open, read_bytes, read_text, write_bytes, write_text)
-from uring_loop.guest.guest import Guest
-from uring_loop.loop import Loop
-from uring_loop.policy import install
-from uring_loop.running import new_event_loop, run
-from uring_loop.scheduler.statistics import Statistics
-from uring_loop.threads.iothread import IOThread
-from uring_loop.threads.iothread_group import IOThreadGroup
-from uring_loop.threads.sharded_server import ShardedServer
+from uring_loop import lazy  # noqa: F401 (registers all modules)
+from uring_loop import _compat
 
-__all__ = [
-    "Guest", "IOThread", "IOThreadGroup", "Loop", "Path", "ShardedServer", "Statistics",
-    "__version__", "aligned_buffer", "copyfile", "fs", "install", "new_event_loop",
-    "open", "read_bytes", "read_text", "run", "write_bytes", "write_text"]
-
+# Public name -> its module, which runs when the name is first used.
+MODULES = {
+    "Guest": "guest.guest",
+    "IOThread": "threads.iothread",
+    "IOThreadGroup": "threads.iothread_group",
+    "Loop": "loop",
+    "Path": "files.path",
+    "ShardedServer": "threads.sharded_server",
+    "Statistics": "scheduler.statistics",
+    "__version__": "_version",
+    "aligned_buffer": "files.opening",
+    "copyfile": "files.opening",
+    "install": "policy",
+    "new_event_loop": "running",
+    "open": "files.opening",
+    "read_bytes": "files.opening",
+    "read_text": "files.opening",
+    "run": "running",
+    "write_bytes": "files.opening",
+    "write_text": "files.opening",
+}
 if _compat.HAS_POLICIES:
-    from uring_loop.policy import EventLoopPolicy
-    __all__ += ["EventLoopPolicy"]
+    MODULES["EventLoopPolicy"] = "policy"
 
-# So that "import uring_loop.fs" finds the module of its floor.
-sys.modules[f"{__name__}.fs"] = fs
+# "import uring_loop.fs" finds the module of its floor.
+fs = sys.modules[f"{__name__}.fs"] = sys.modules[f"{__name__}.files.fs"]
+
+__all__ = ["fs", *MODULES]
 
 
 def __getattr__(name):
-    # The only class that is imported when its name is first used: it needs pathlib,
-    # which takes a quarter of the time that all the rest takes.
-    if name == "Path":
-        from uring_loop.files.path import Path
-        globals()[name] = Path
-        return Path
+    if name in MODULES:
+        value = getattr(sys.modules[f"{__name__}.{MODULES[name]}"], name)
+        globals()[name] = value
+        return value
     if name == "EventLoopPolicy":
         raise AttributeError(
             "uring_loop.EventLoopPolicy exists up to Python 3.15, since asyncio has no "

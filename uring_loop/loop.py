@@ -1,7 +1,7 @@
 """class Loop: the compiled core and asyncio's own Unix loop, combined by inheritance.
 
-This module imports all others. An import on first use would fail after chroot(),
-without a free descriptor, and while the package is being upgraded.
+Here a module is imported, and its names are reached through it, if a loop can be made
+without it: then the module runs when it is first needed. See lazy.py.
 """
 
 import asyncio
@@ -13,17 +13,11 @@ from asyncio import constants, events
 from uring_loop import _compat
 from uring_loop.driver import backend as backends
 from uring_loop.driver.options import check_options, requested_gathering
-from uring_loop.guest.guest import Guest
-from uring_loop.net import connect, resolver, sock_calls
-from uring_loop.net.datagram import DatagramTransport
-from uring_loop.net.listener import Listener
-from uring_loop.net.overridden_sockets import (
-    OverriddenSocketTransport, overrides_io)
-from uring_loop.net.stream import StreamTransport
-from uring_loop.net.tls import SSLProtocol
-from uring_loop.net.user_sockets import UserSocket, is_users
-from uring_loop.process import subprocesses
-from uring_loop.process.pipes import ReadPipeTransport, WritePipeTransport
+from uring_loop.guest import guest
+from uring_loop.lazy import LazyMethod
+from uring_loop.net import (
+    datagram, listener, overridden_sockets, stream, tls, user_sockets)
+from uring_loop.process import pipes, subprocesses
 from uring_loop.scheduler import watches
 from uring_loop.scheduler.loop_core import LoopCore
 from uring_loop.scheduler.ring_selector import RingSelector
@@ -158,7 +152,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
     def guest(self, **options):
         """A Guest, through which a foreign main loop runs this one; options of
         Guest."""
-        return Guest(self, **options)
+        return guest.Guest(self, **options)
 
     def close(self):
         """Close the loop: cancel all operations in flight and wait for their ends."""
@@ -188,40 +182,40 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
 
     # ---- resolver: numeric hosts without a thread
 
-    getaddrinfo = resolver.getaddrinfo
-    getnameinfo = resolver.getnameinfo
+    getaddrinfo = LazyMethod("net.resolver")
+    getnameinfo = LazyMethod("net.resolver")
 
     # ---- calls on a user's own sockets, by readiness
 
-    sock_recv = sock_calls.sock_recv
-    sock_recv_into = sock_calls.sock_recv_into
-    sock_recvfrom = sock_calls.sock_recvfrom
-    sock_recvfrom_into = sock_calls.sock_recvfrom_into
-    sock_sendall = sock_calls.sock_sendall
-    sock_sendto = sock_calls.sock_sendto
-    sock_connect = connect.sock_connect
-    sock_accept = sock_calls.sock_accept
-    create_connection = connect.create_connection
-    _sock_sendfile_native = sock_calls._sock_sendfile_native
+    sock_recv = LazyMethod("net.sock_calls")
+    sock_recv_into = LazyMethod("net.sock_calls")
+    sock_recvfrom = LazyMethod("net.sock_calls")
+    sock_recvfrom_into = LazyMethod("net.sock_calls")
+    sock_sendall = LazyMethod("net.sock_calls")
+    sock_sendto = LazyMethod("net.sock_calls")
+    sock_connect = LazyMethod("net.connect")
+    sock_accept = LazyMethod("net.sock_calls")
+    create_connection = LazyMethod("net.connect")
+    _sock_sendfile_native = LazyMethod("net.sock_calls")
 
     # ---- transports over a user's own sockets
 
     async def create_unix_connection(self, protocol_factory, path=None, **options):
         """asyncio's method; the transport knows that `sock` belongs to the user."""
-        with UserSocket(self, options.get("sock")):
+        with user_sockets.UserSocket(self, options.get("sock")):
             return await super().create_unix_connection(
                 protocol_factory, path, **options)
 
     async def connect_accepted_socket(self, protocol_factory, sock, **options):
         """asyncio's method; the transport knows that `sock` belongs to the user."""
-        with UserSocket(self, sock):
+        with user_sockets.UserSocket(self, sock):
             return await super().connect_accepted_socket(
                 protocol_factory, sock, **options)
 
     async def create_datagram_endpoint(self, protocol_factory, *args, sock=None,
                                        **options):
         """asyncio's method; the transport knows that `sock` belongs to the user."""
-        with UserSocket(self, sock):
+        with user_sockets.UserSocket(self, sock):
             return await super().create_datagram_endpoint(
                 protocol_factory, *args, sock=sock, **options)
 
@@ -238,24 +232,26 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
                                server=None, context=None):
         if sock.fileno() in self._transports.data:
             _compat.refuse_second_transport(self, sock)
-        if overrides_io(sock):
-            return OverriddenSocketTransport(
+        if overridden_sockets.overrides_io(sock):
+            return overridden_sockets.OverriddenSocketTransport(
                 self, sock, protocol, waiter, extra, server,
                 **_compat.context_option(context))
-        return StreamTransport(self, sock, protocol, waiter, extra, server,
-                               is_users(self, sock), context)
+        return stream.StreamTransport(
+            self, sock, protocol, waiter, extra, server,
+            user_sockets.is_users(self, sock), context)
 
     # create_connection() makes the transport itself while this is the method above.
     _own_make_socket_transport = _make_socket_transport
 
     def _make_datagram_transport(self, sock, protocol, address=None, waiter=None,
                                  extra=None):
-        if overrides_io(sock):
+        if overridden_sockets.overrides_io(sock):
             return super()._make_datagram_transport(
                 sock, protocol, address, waiter, extra)
         _compat.refuse_second_transport(self, sock)
-        return DatagramTransport(
-            self, sock, protocol, address, waiter, extra, is_users(self, sock))
+        return datagram.DatagramTransport(
+            self, sock, protocol, address, waiter, extra,
+            user_sockets.is_users(self, sock))
 
     def _make_ssl_transport(
             self, rawsock, protocol, sslcontext, waiter=None, *, server_side=False,
@@ -263,7 +259,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
             ssl_handshake_timeout=constants.SSL_HANDSHAKE_TIMEOUT,
             ssl_shutdown_timeout=constants.SSL_SHUTDOWN_TIMEOUT, context=None):
         """The stdlib's method, with our SSLProtocol on our stream transport."""
-        ssl_protocol = SSLProtocol(
+        ssl_protocol = tls.SSLProtocol(
             self, protocol, sslcontext, waiter, server_side, server_hostname,
             ssl_handshake_timeout=ssl_handshake_timeout,
             ssl_shutdown_timeout=ssl_shutdown_timeout)
@@ -273,10 +269,10 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         return ssl_protocol._app_transport
 
     def _make_read_pipe_transport(self, pipe, protocol, waiter=None, extra=None):
-        return ReadPipeTransport(self, pipe, protocol, waiter, extra)
+        return pipes.ReadPipeTransport(self, pipe, protocol, waiter, extra)
 
     def _make_write_pipe_transport(self, pipe, protocol, waiter=None, extra=None):
-        return WritePipeTransport(self, pipe, protocol, waiter, extra)
+        return pipes.WritePipeTransport(self, pipe, protocol, waiter, extra)
 
     def _start_serving(self, protocol_factory, sock, sslcontext=None, server=None,
                        backlog=100,
@@ -287,14 +283,14 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
             sslcontext=sslcontext, backlog=backlog,
             ssl_handshake_timeout=ssl_handshake_timeout,
             ssl_shutdown_timeout=ssl_shutdown_timeout)
-        listener = Listener(self, sock, protocol_factory, server, serving, context)
-        self._listeners[sock] = listener
-        listener.start()
+        self._listeners[sock] = listener.Listener(
+            self, sock, protocol_factory, server, serving, context)
+        self._listeners[sock].start()
 
     def _stop_serving(self, sock):
-        listener = self._listeners.pop(sock, None)
-        if listener is not None:
-            listener.stop()
+        stopped = self._listeners.pop(sock, None)
+        if stopped is not None:
+            stopped.stop()
         super()._stop_serving(sock)
 
 

@@ -1,4 +1,4 @@
-"""Nothing is imported after a loop has been made.
+"""Nothing is imported from a file after a loop has been made.
 
 An import would fail after chroot(), without a free descriptor, and while the package is
 being upgraded in place.
@@ -192,7 +192,8 @@ def test_making_a_loop_imports_nothing_either():
 import uring_loop, sys
 before = set(sys.modules)
 uring_loop.new_event_loop().close()
-print(*(set(sys.modules) - before))
+# Cython makes modules of its own; they have no file.
+print(*(name for name in set(sys.modules) - before if sys.modules[name].__spec__))
 """
     assert run(code) == [""]
 

@@ -3,13 +3,13 @@
 import errno
 import io
 import locale
-import mmap
 import operator
 import os
 import stat
 import sys
 import warnings
 
+from uring_loop.files import operations
 from uring_loop.files.binaryfile import BinaryFile
 from uring_loop.files.executor import Call
 from uring_loop.files.rawfile import open_descriptor, raw_file
@@ -191,7 +191,7 @@ def aligned_buffer(size):
     A memoryview, zeroed. `readinto`, `preadinto`, `write` and `pwrite` use it without
     a copy.
     """
-    return memoryview(mmap.mmap(-1, size))
+    return memoryview(operations.AlignedMemory(size))
 
 
 # ---- whole files ------------------------------------------------------------------

@@ -1,4 +1,5 @@
 from cpython.buffer cimport Py_buffer
+cimport cython
 from libc.stdint cimport int64_t
 
 from uring_loop.driver.ring cimport Operation
@@ -68,3 +69,9 @@ cdef class RingFile:
     cdef bint reads_now(self, char *address, Py_ssize_t size, int64_t offset) noexcept
     cdef FileOperation operation(self, int gives, bint repeatable)
     cdef int ended(self) except -1
+
+
+@cython.final
+cdef class AlignedMemory:
+    cdef void *memory
+    cdef Py_ssize_t size

@@ -10,7 +10,8 @@ An operation must be awaited at once, by one task of its loop.
 
 cimport cython
 from cpython.buffer cimport (
-    Py_buffer, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
+    Py_buffer, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release,
+    PyObject_GetBuffer)
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
@@ -548,3 +549,27 @@ def symlink(LoopCore loop not None, source, target, dir_fd=None):
     io_uring_prep_symlinkat(
         &op.entry, <bytes>op.memory, directory(dir_fd), <bytes>op.second_memory)
     return op.start()
+
+
+# ---- memory for O_DIRECT
+
+
+@cython.final
+cdef class AlignedMemory:
+    """Zeroed, page-aligned memory, as a writable buffer. The module mmap has the same,
+    but start-up would have to load it from a file."""
+
+    def __cinit__(self, Py_ssize_t size):
+        if size < 1:
+            raise ValueError("size must be at least 1")
+        if posix_memalign(&self.memory, ALIGNMENT, size):
+            raise MemoryError()
+        memset(self.memory, 0, size)
+        self.size = size
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        Py_DECREF(None)     # Cython has put a reference to it into `view`.
+        PyBuffer_FillInfo(view, self, self.memory, self.size, False, flags)
+
+    def __dealloc__(self):
+        free(self.memory)

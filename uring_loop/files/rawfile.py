@@ -5,7 +5,6 @@ to be awaited at once and by one task. An offset of -1 is the file's own positio
 """
 
 import asyncio
-import mmap
 import os
 
 from uring_loop.files import operations
@@ -130,9 +129,9 @@ def read_into(fd, buffer, offset):
 def read_direct(fd, size, offset):
     if size == 0:
         return b""
-    with mmap.mmap(-1, size) as memory:
-        count = read_into(fd, memory, offset)
-        return memory[:count]
+    memory = memoryview(operations.AlignedMemory(size))
+    count = read_into(fd, memory, offset)
+    return bytes(memory[:count])
 
 
 def aligned_copy(data):
@@ -140,6 +139,6 @@ def aligned_copy(data):
     size = memoryview(data).nbytes
     if size == 0:
         return b""
-    memory = mmap.mmap(-1, size)
+    memory = memoryview(operations.AlignedMemory(size))
     memory[:] = bytes(data)
     return memory

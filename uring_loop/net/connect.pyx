@@ -142,8 +142,8 @@ cdef int numeric_family(host, port) except -1:
 
 
 cdef bint is_unchanged(loop) except -1:
-    """Are all STEPS, the making of the transport, and the socket class the original ones, without patch or
-    override?"""
+    """Are all STEPS, the method that makes the transport, and the socket class the
+    original ones, without patch or override?"""
     if socket.socket is not Socket or base_events.socket is not socket:
         return False
     for name, function in STEPS:

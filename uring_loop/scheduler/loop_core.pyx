@@ -43,7 +43,7 @@ from uring_loop.scheduler.clock cimport clock_time, clock_value
 from uring_loop.scheduler.handles cimport (
     Handle, HandleOwner, TimerHandle, run_handle)
 from uring_loop.scheduler.held_writes cimport HeldWrites
-from uring_loop.scheduler.statistics import gather_statistics
+from uring_loop.scheduler import statistics
 from uring_loop.scheduler.timer_heap cimport TimerHeap
 from uring_loop.scheduler.wakeup cimport WakeOperation
 
@@ -428,7 +428,7 @@ cdef class LoopCore(HandleOwner):
 
     def statistics(self):
         """A `Statistics`: what the loop has done so far, and how things stand now."""
-        return gather_statistics(
+        return statistics.gather_statistics(
             self.ring, self.pool, self.poll, iterations=self.step_number,
             ready=len(self.ready), timers=len(self.timers.handles))
 

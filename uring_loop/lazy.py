@@ -1,0 +1,281 @@
+"""Lazy import of the package: each module runs when it is first used.
+
+Most modules are not needed to make a loop, so start-up does not run them. But a module
+that runs later can read no file: the program may have called chroot(), have no free
+descriptor, or have been upgraded in place. So the code of all modules is in memory from
+the start. The compiled modules are in one shared object, and the bytecode of the others
+is read here, which is much cheaper than running it.
+
+Each module is in sys.modules from the start, as an object whose first missing attribute
+runs the module. So `import`, `from … import` and `cimport` work as for other modules.
+"""
+
+import gc
+import importlib
+import importlib.machinery
+import marshal
+import os
+import struct
+import sys
+import threading
+from importlib._bootstrap_external import MAGIC_NUMBER
+from types import ModuleType
+
+# The modules in the shared object, each after those that it imports. The order and the
+# completeness of both lists are tested in tests/contract/test_lazy.py.
+COMPILED = (
+    "driver.ring", "driver.buffer_pool", "driver.handover", "scheduler.busy_poll",
+    "scheduler.clock", "scheduler.wakeup", "scheduler.handles", "scheduler.timer_heap",
+    "scheduler.held_writes", "scheduler.loop_core", "scheduler.watch",
+    "scheduler.watches",
+    "net.address", "net.gather", "net.transport", "net.backlog", "net.tls",
+    "net.stream_writer", "net.stream", "net.datagram", "net.listener",
+    "net.sock_calls", "net.connect",
+    "process.pipes", "files.operations", "guest.guest_core",
+)
+# Package -> its Python modules. Each package is itself one.
+PYTHON = {
+    "": ("_compat", "_version", "loop", "policy", "running"),
+    "driver": ("backend", "options"),
+    "scheduler": ("ring_selector", "statistics"),
+    "net": ("overridden_sockets", "resolver", "transport_socket", "user_sockets"),
+    "process": ("subprocesses",),
+    "files": ("binaryfile", "executor", "fs", "opening", "path", "rawfile", "reading",
+              "textfile"),
+    "guest": ("guest",),
+    "threads": ("iothread", "iothread_group", "sharded_server"),
+}
+# Modules of the stdlib that asyncio, socket and ssl import when they need them: the
+# codec of host names, and the thread pool.
+STDLIB = ("encodings.idna", "stringprep", "queue", "concurrent.futures.thread")
+# Extension modules that these import; each is in a file of its own.
+STDLIB_COMPILED = ("_queue", "unicodedata")
+
+FOLDER = os.path.dirname(__file__)
+# Of a bytecode file: magic number, flags, time of change and size of the source.
+HEADER = struct.Struct("<4sIII")
+# Tools ask every module for names such as __wrapped__. These are a module's own.
+OWN_SPECIAL_NAMES = ("__all__", "__pyx_capi__", "__version__")
+
+# Names of the modules that have not run -> function that runs the module.
+_waiting = {}
+_lock = threading.RLock()
+
+
+class LazyModule(ModuleType):
+    """A module that has not run yet; afterwards its class is ModuleType."""
+
+    def __getattr__(self, name):
+        if name.startswith("__") and name not in OWN_SPECIAL_NAMES:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        run(self)
+        return ModuleType.__getattribute__(self, name)
+
+    def __setattr__(self, name, value):
+        # What a program sets must not be replaced by the module's own value later.
+        run(self)
+        ModuleType.__setattr__(self, name, value)
+
+    def __delattr__(self, name):
+        run(self)
+        ModuleType.__delattr__(self, name)
+
+    def __dir__(self):
+        run(self)
+        return ModuleType.__dir__(self)
+
+
+def run(module):
+    """Run the module if it has not run. Other threads wait for its end."""
+    with _lock:
+        start = _waiting.pop(module.__name__, None)
+        if start is None:
+            # It has run, or this thread is running it and a cycle leads here.
+            return
+        try:
+            without_collections(start, module)
+        except BaseException:
+            _waiting[module.__name__] = start
+            raise
+        module.__class__ = ModuleType
+
+
+def without_collections(function, *args):
+    """Call a function that makes many objects that stay: a collection would find
+    nothing."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        function(*args)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+class LazyMethod:
+    """A method of a class that is a function of the same name in another module.
+
+    The first use replaces it in the class by the function.
+    """
+
+    def __init__(self, module):
+        self.module = f"{__package__}.{module}"
+
+    def __set_name__(self, owner, name):
+        self.owner = owner
+        self.name = name
+
+    def __get__(self, instance, owner):
+        function = getattr(sys.modules[self.module], self.name)
+        setattr(self.owner, self.name, function)
+        return function.__get__(instance, owner)
+
+
+def make_lock_anew():
+    """A forked child has no thread that would release the lock."""
+    global _lock
+    _lock = threading.RLock()
+
+
+def register_all():
+    # For all files, one after the other: fresh memory costs more than the copy.
+    buffer = bytearray(1 << 16)
+    register_python(buffer)
+    register_compiled()
+    for name in STDLIB_COMPILED:
+        importlib.import_module(name)
+    register_stdlib(buffer)
+
+
+def register(module, spec, start):
+    """Put a module into sys.modules and its package; `start` will run it."""
+    module.__spec__ = spec
+    module.__loader__ = spec.loader
+    module.__package__ = spec.parent
+    module.__file__ = spec.origin
+    module.__class__ = LazyModule
+    _waiting[spec.name] = start
+    sys.modules[spec.name] = module
+    package, _, name = spec.name.rpartition(".")
+    if package:
+        vars(sys.modules[package])[name] = module
+
+
+# ---- compiled modules
+
+
+def shared_object():
+    """The path of the shared object, chosen by suffix as the import system does."""
+    stem = os.path.join(FOLDER, "_native")
+    for suffix in importlib.machinery.EXTENSION_SUFFIXES:
+        if os.path.exists(stem + suffix):
+            return stem + suffix
+    raise ImportError(
+        f"{stem}*.so is missing: the compiled modules of uring_loop have not been "
+        f"built for this Python ({sys.implementation.cache_tag})")
+
+
+def register_compiled():
+    """Python's import system finds a compiled module only in a file of the module's own
+    name. So each is made here from the shared object."""
+    path = shared_object()
+    for name in COMPILED:
+        name = f"{__package__}.{name}"
+        loader = importlib.machinery.ExtensionFileLoader(name, path)
+        spec = importlib.machinery.ModuleSpec(name, loader, origin=path)
+        spec.has_location = True
+        register(create_module(loader, spec), spec, loader.exec_module)
+
+
+def create_module(loader, spec):
+    try:
+        return loader.create_module(spec)
+    except ImportError as exc:
+        # Python's and Cython's own messages name the first module and neither reason
+        # nor cure.
+        if "interpreter" not in str(exc):
+            raise
+        raise ImportError(
+            "uring_loop can be used in one interpreter of a process only, since its "
+            "compiled modules have one state for the process: import it in the main "
+            "interpreter, and use IOThread or processes instead of sub-interpreters"
+        ) from exc
+
+
+# ---- Python modules
+
+
+def register_python(buffer):
+    for package, modules in PYTHON.items():
+        folder, prefix = FOLDER, __package__
+        if package:
+            folder, prefix = f"{folder}/{package}", f"{prefix}.{package}"
+        spec = source_spec(prefix, f"{folder}/__init__.py")
+        if package:
+            spec.submodule_search_locations = [folder]
+            register_source(spec, spec.cached, buffer)
+            vars(sys.modules[prefix])["__path__"] = [folder]
+        # Where bytecode is depends on Python's settings: ask once for each folder.
+        start, _, end = (spec.cached or "").rpartition("__init__")
+        for name in modules:
+            register_source(source_spec(f"{prefix}.{name}", f"{folder}/{name}.py"),
+                            f"{start}{name}{end}", buffer)
+
+
+def register_stdlib(buffer):
+    for name in STDLIB:
+        if name not in sys.modules:
+            package, _, basename = name.rpartition(".")
+            folder = os.path.dirname(threading.__file__)
+            if package:
+                folder = importlib.import_module(package).__path__[0]
+            spec = source_spec(name, f"{folder}/{basename}.py")
+            register_source(spec, spec.cached, buffer)
+
+
+def source_spec(name, path):
+    loader = importlib.machinery.SourceFileLoader(name, path)
+    spec = importlib.machinery.ModuleSpec(name, loader, origin=path)
+    spec.has_location = True
+    return spec
+
+
+def register_source(spec, bytecode_path, buffer):
+    code = read_bytecode(spec.origin, bytecode_path, buffer)
+    if code is None:
+        # There is no bytecode yet, or the files are in an archive.
+        from importlib.util import find_spec
+        spec = find_spec(spec.name)
+        code = spec.loader.get_code(spec.name)
+
+    def start(module):
+        exec(marshal.loads(code) if isinstance(code, bytes) else code, vars(module))
+
+    register(ModuleType(spec.name), spec, start)
+
+
+def read_bytecode(path, bytecode_path, buffer):
+    """A module's bytecode as the import system has stored it; None if there is none
+    that is up to date. `get_code()` takes ten times as long, since it also unpacks it.
+    """
+    try:
+        source = os.stat(path)
+        descriptor = os.open(bytecode_path, os.O_RDONLY | os.O_CLOEXEC)
+    except (OSError, TypeError):
+        return None
+    try:
+        size = os.readv(descriptor, [buffer])
+    finally:
+        os.close(descriptor)
+    header = HEADER.pack(MAGIC_NUMBER, 0, int(source.st_mtime) & 0xFFFFFFFF,
+                         source.st_size & 0xFFFFFFFF)
+    if not buffer.startswith(header) or size == len(buffer):
+        return None
+    code = bytes(memoryview(buffer)[HEADER.size:size])
+    # The path of the source is part of the code, for tracebacks. It is another one
+    # if the files have been moved since.
+    return code if os.fsencode(path) in code else None
+
+
+without_collections(register_all)
+os.register_at_fork(after_in_child=make_lock_anew)
