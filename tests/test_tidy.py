@@ -18,6 +18,7 @@ FLOORS = (
     ("net", "process", "files", "guest"),
     ("loop",),
     ("running", "policy", "threads"),
+    ("cli",),
     ("__init__", "__main__", "glib", "hosts"),
 )
 FLOOR_OF = {name: level for level, names in enumerate(FLOORS) for name in names}
