@@ -18,7 +18,8 @@ drivers = pytest.mark.parametrize("driver", loops.OURS)
 ABOUT = """
 import json, sys
 print(json.dumps([sys.argv, __name__, globals().get("__file__"), sys.path,
-                  __spec__ and __spec__.name, sys.flags.dev_mode, sys.modules["__main__"].__name__]))
+                  __spec__ and __spec__.name, sys.flags.dev_mode,
+                  sys.modules["__main__"].__name__]))
 """
 
 # The kind of every loop that asyncio makes, in the ways that programs make them.
@@ -212,7 +213,7 @@ print(issubclass(Mine, asyncio.SelectorEventLoop))
     assert ended.stdout.split() == ["False", "True", "SelectSelector"] * 2 + ["True"]
 
 
-# ---- a server ---------------------------------------------------------------------
+# ---- a server -------------------------------------------------------------------
 
 
 @drivers

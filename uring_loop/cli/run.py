@@ -2,9 +2,9 @@
 
 The program is started by Python itself, by exec, so that arguments, `__main__`,
 tracebacks and exit status are Python's own. What it needs to know is in the
-environment, which its child processes inherit. Python has one hook that an environment variable
-reaches: the module sitecustomize on PYTHONPATH. The one in the folder `startup` hands
-on to the environment's own.
+environment, which its child processes inherit. Python has one hook that an environment
+variable reaches: the module sitecustomize on PYTHONPATH. The one in the folder
+`startup` hands on to the environment's own.
 """
 
 import importlib.machinery
