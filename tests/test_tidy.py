@@ -19,7 +19,7 @@ FLOORS = (
     ("loop",),
     ("running", "policy", "threads"),
     ("cli",),
-    ("__init__", "__main__", "glib", "hosts"),
+    ("__init__", "__main__", "glib", "gunicorn", "hosts"),
 )
 FLOOR_OF = {name: level for level, names in enumerate(FLOORS) for name in names}
 # The guest's hosts are chosen by users, beside a Loop that they have made.
