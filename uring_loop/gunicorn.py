@@ -2,8 +2,8 @@
 
     gunicorn -k uring_loop.gunicorn.UvicornWorker app:app
 
-install() does not reach uvicorn's own worker class: it names its loop, which is uvloop's
-where that is installed. Needs uvicorn-worker, or a uvicorn that still has
+install() does not reach uvicorn's own worker class: it names its loop, which is
+uvloop's where that is installed. Needs uvicorn-worker, or a uvicorn that still has
 uvicorn.workers.
 """
 
