@@ -2,14 +2,19 @@
 
 import glob
 import os
+import shutil
 import sys
+import sysconfig
 
 if not sys.platform.startswith("linux"):
     sys.exit("uring_loop needs Linux: other systems have neither io_uring nor epoll.")
 
 from concurrent.futures import ThreadPoolExecutor  # noqa: E402 (after the check above)
 
-from Cython.Build import cythonize  # noqa: E402
+try:
+    from Cython.Build import cythonize  # noqa: E402
+except ImportError:
+    cythonize = None        # the sdist has the C files that Cython would make
 from setuptools import Extension, setup  # noqa: E402
 from setuptools.command.build_ext import build_ext  # noqa: E402
 
@@ -21,11 +26,16 @@ def module_name(source):
 
 
 def generated_sources():
-    """The C files of all compiled modules, made or brought up to date by Cython."""
-    modules = [
-        Extension(module_name(source), [source])
-        for source in sorted(glob.glob("uring_loop/*/*.pyx"))
-    ]
+    """The C files of all compiled modules, made or brought up to date by Cython if it
+    is there."""
+    sources = sorted(glob.glob("uring_loop/*/*.pyx"))
+    if cythonize is None:
+        made = [source.removesuffix(".pyx") + ".c" for source in sources]
+        if not all(map(os.path.exists, made)):
+            sys.exit("The C files of uring_loop have not been made: they need Cython "
+                     "(pip install 'Cython>=3.3,<3.4'), or come with the sdist.")
+        return made
+    modules = [Extension(module_name(source), [source]) for source in sources]
     modules = cythonize(
         modules,
         compiler_directives={
@@ -59,6 +69,7 @@ class BuildTogether(build_ext):
     """Compiles the C files of an extension at the same time, and only the changed."""
 
     def build_extensions(self):
+        check_compiler(self.compiler.compiler[0])
         compile_all = self.compiler.compile
 
         def compile_each(sources, **options):
@@ -75,6 +86,23 @@ class BuildTogether(build_ext):
 
         self.compiler.compile = compile_each
         super().build_extensions()
+
+
+def check_compiler(command):
+    """Leave with a cure if there is no compiler, or if Python's headers are missing."""
+    header = os.path.join(sysconfig.get_path("include"), "Python.h")
+    python = "python%d.%d" % sys.version_info[:2]
+    missing = []
+    if shutil.which(command) is None:
+        missing.append(("a C compiler", "build-essential", "gcc"))
+    if not os.path.exists(header):
+        missing.append((f"Python's headers ({header})", f"{python}-dev",
+                        "python3-devel"))
+    if missing:
+        names, debian, fedora = (zip(*missing))
+        sys.exit(f"To build uring_loop, {' and '.join(names)} must be installed. "
+                 f"Debian, Ubuntu: apt install {' '.join(debian)}; "
+                 f"Fedora: dnf install {' '.join(fedora)}")
 
 
 def is_older(target, sources):

@@ -15,8 +15,11 @@ import json
 
 async def app(scope, receive, send):
     """Answers every request with the loop and the backend that served it."""
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+        return
     if scope["type"] != "http":
-        raise NotImplementedError(scope["type"])    # uvicorn goes on without
+        raise NotImplementedError(scope["type"])
     loop = asyncio.get_running_loop()
     body = json.dumps({
         "hello": "world",
@@ -33,6 +36,15 @@ async def app(scope, receive, send):
         ],
     })
     await send({"type": "http.response.body", "body": body})
+
+
+async def lifespan(receive, send):
+    """The server's start and end: the place to open and close what requests share."""
+    while True:
+        kind = (await receive())["type"]        # lifespan.startup or .shutdown
+        await send({"type": f"{kind}.complete"})
+        if kind == "lifespan.shutdown":
+            return
 
 
 if __name__ == "__main__":

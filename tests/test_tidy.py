@@ -18,7 +18,8 @@ FLOORS = (
     ("net", "process", "files", "guest"),
     ("loop",),
     ("running", "policy", "threads"),
-    ("__init__", "__main__", "glib", "hosts"),
+    ("cli",),
+    ("__init__", "__main__", "glib", "gunicorn", "hosts"),
 )
 FLOOR_OF = {name: level for level, names in enumerate(FLOORS) for name in names}
 # The guest's hosts are chosen by users, beside a Loop that they have made.

@@ -1,6 +1,7 @@
 """Chooses the driver of a loop's ring, io_uring or epoll, and keeps the reason."""
 
 import errno
+import itertools
 import logging
 import os
 
@@ -9,6 +10,10 @@ logger = logging.getLogger("uring_loop")
 BACKENDS = ("auto", "io_uring", "epoll")
 VARIABLE = "URING_LOOP_BACKEND"
 SYSCTL = "/proc/sys/kernel/io_uring_disabled"
+# What an administrator can change, so that the fallback deserves a warning.
+CURABLE = (errno.EPERM, errno.EACCES, errno.ENOMEM)
+# Counts the warnings; next() of it is atomic, also between threads.
+_warnings = itertools.count()
 
 
 def requested_backend(backend):
@@ -29,9 +34,16 @@ def requested_backend(backend):
 
 
 def fall_back(exc):
-    """Log that epoll is used instead of io_uring; returns the reason."""
+    """Log that epoll is used instead of io_uring; returns the reason.
+
+    The level is WARNING once in a process for a cause that can be cured, else INFO.
+    """
     reason = explain(exc)
-    logger.info("io_uring cannot be used, falling back to epoll: %s", reason)
+    if exc.errno in CURABLE and next(_warnings) == 0:
+        logger.warning("io_uring cannot be used, falling back to epoll: %s "
+                       "(%s=epoll silences this warning)", reason, VARIABLE)
+    else:
+        logger.info("io_uring cannot be used, falling back to epoll: %s", reason)
     return reason
 
 

@@ -1,0 +1,1 @@
+"""The commands of `python -m uring_loop`, each in a process of its own."""

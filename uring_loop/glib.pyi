@@ -1,0 +1,1 @@
+from uring_loop.guest.glib import *
