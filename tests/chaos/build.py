@@ -44,6 +44,26 @@ def build(name):
     return folder
 
 
+def environment(folder):
+    """What a process needs to run with the variant in this folder."""
+    found = {"PYTHONPATH": str(folder)}
+    if folder.name.startswith("sanitized"):
+        found |= {
+            "LD_PRELOAD": " ".join(map(library, ("libasan.so", "libubsan.so"))),
+            # CPython frees little at its end.
+            "ASAN_OPTIONS": "detect_leaks=0",
+            "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+            "PYTHONMALLOC": "malloc",
+        }
+    return found
+
+
+def library(name):
+    """The path of one of gcc's libraries."""
+    asked = ["gcc", f"-print-file-name={name}"]
+    return subprocess.run(asked, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
 def copy(source, target):
     """Copy what is new or has changed, with its time: the build compares times."""
     if source.is_file():

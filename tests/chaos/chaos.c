@@ -237,7 +237,9 @@ void uring_chaos_serve(struct io_uring *ring, const struct epoll_event *event,
 	if (d && d->registered && chaos_is_socket(fd) &&
 	    chaos_now(&uring_chaos, CHAOS_SPURIOUS, 20))
 		told.events |= d->interest & (EPOLLIN | EPOLLOUT);
+	chaos_on_edge = d && d->edge;
 	uring_epoll_serve(ring, &told, sleeps);
+	chaos_on_edge = false;
 }
 
 static int chaos_shuffle(struct epoll_event *events, int count)
