@@ -252,6 +252,8 @@ class Connection:
     def forget(self):
         """Let go of everything; returns the transport."""
         transport, self.transport = self.transport, None
+        # An error of a sendfile() holds its frames, and these the transport.
+        self.losses = []
         return transport
 
 
