@@ -140,7 +140,7 @@ static void chaos_serve_all(struct io_uring *ring)
 	int count = epoll_wait(ring->ring_fd, events, CHAOS_EVENTS_MOST, 0);
 
 	for (int i = 0; i < count; i++)
-		uring_epoll_serve(ring, &events[i], false);
+		uring_chaos_serve(ring, &events[i], false);
 }
 
 /* End the requests whose cancel has been told -EALREADY by an earlier enter. */

@@ -114,3 +114,4 @@ class Child(asyncio.SubprocessProtocol):
             check(self.calls.count(call) == 1, call, "not once", self)
         check(self.killed or self.got == self.written, "bytes are missing", self)
         check(self.transport.get_returncode() is not None, "no exit status")
+        self.transport.close()

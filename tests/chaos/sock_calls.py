@@ -101,8 +101,14 @@ class Pair:
             self.theirs.close()
         elif what in ("sends", "floods"):
             for _ in range(20 if what == "floods" else 1):
-                with contextlib.suppress(BlockingIOError):
+                try:
                     self.sent += self.theirs.send(piece(self.sent, size))
+                except BlockingIOError:
+                    pass
+                except OSError:
+                    # A reset by the chaos driver.
+                    self.peer_gone = True
+                    return
 
     # ---- the tasks
 

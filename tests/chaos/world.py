@@ -108,8 +108,10 @@ class World:
         """All operations have ended; the loop leaves no descriptor behind."""
         self.until(lambda: len(self.loop.ring.in_flight()) <= self.in_flight,
                    "in flight as at the start")
-        faulty = dict(faults.counts()) if self.driver == "chaos" else {}
-        faults.stop()
+        faulty = {}
+        if self.driver == "chaos":
+            faulty = faults.counts()
+            faults.stop()
         self.loop.run_until_complete(self.loop.shutdown_default_executor())
         self.loop.close()
         self.check_problems()
