@@ -35,9 +35,13 @@ class Lacking:
 
 def main(operation, driver, first, step, last):
     failed = 0
+    logging.disable(logging.CRITICAL)
+    # What is imported and cached on first use must not be counted, nor leak.
+    attempt(operation, driver, Lacking(1 << 30, 1))
+    descriptors = attempt(operation, driver, Lacking(1 << 30, 1))
     for number in range(int(first), int(last) + 1, int(step)):
         for count in RUNS:
-            status = in_fork(operation, driver, number, count)
+            status = in_fork(operation, driver, number, count, descriptors)
             if status:
                 failed = 1
                 print(f"FAILED {operation} on {driver}: {count} from allocation "
@@ -45,7 +49,7 @@ def main(operation, driver, first, step, last):
     return failed
 
 
-def in_fork(operation, driver, number, count):
+def in_fork(operation, driver, number, count, descriptors):
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -53,21 +57,14 @@ def in_fork(operation, driver, number, count):
     try:
         faulthandler.enable()
         faulthandler.dump_traceback_later(SECONDS, exit=True)
-        once(operation, driver, Lacking(number, count))
+        left = attempt(operation, driver, Lacking(number, count))
+        assert left == descriptors, f"{descriptors} descriptors before, {left} after"
         code = 0
     except BaseException:
         traceback.print_exc()
     finally:
         sys.stderr.flush()
         os._exit(code)
-
-
-def once(operation, driver, lacking):
-    logging.disable(logging.CRITICAL)
-    # What is imported and cached on first use must not be counted.
-    descriptors = attempt(operation, driver, Lacking(1 << 30, 1))
-    again = attempt(operation, driver, lacking)
-    assert again == descriptors, f"descriptors: {descriptors} before, {again} after"
 
 
 def attempt(operation, driver, lacking):

@@ -233,6 +233,9 @@ def move(loop, lacking):
     thread = threading.Thread(target=run)
     thread.start()
     thread.join()
+    # The stop() that a failed run has not used.
+    loop.call_soon(loop.stop)
+    loop.run_forever()
     check_stream(loop, ends, DATA + DATA)
     finish(loop, ends, far)
 
@@ -289,7 +292,7 @@ def files(loop, lacking):
 
 
 def tls(loop, lacking):
-    from tests.parity.certificates import client_context, server_context
+    from tests.parity.certificates import NAME, client_context, server_context
 
     served = Ends()
     server = loop.run_until_complete(loop.create_server(
@@ -297,7 +300,7 @@ def tls(loop, lacking):
     ends = Ends()
     loop.run_until_complete(loop.create_connection(
         lambda: ends, *server.sockets[0].getsockname(), ssl=client_context(),
-        server_hostname="localhost"))
+        server_hostname=NAME))
     until(loop, lambda: served.transport)
     ends.transport.write(DATA)
     run_lacking(loop, lacking)
