@@ -1,3 +1,4 @@
+from uring_loop.net.stream cimport StreamTransport
 from uring_loop.scheduler.loop_core cimport LoopCore
 from uring_loop.scheduler.watch cimport Waiter
 
@@ -26,7 +27,7 @@ cdef class Listener(Waiter):
 
     cdef int accepted(self, int fd) except -1
     cdef int make_task(self, int fd) except -1
-    cdef int make_transport(self, int fd) except -1
+    cdef int make_transport(self, StreamTransport transport, int fd) except -1
     cdef bint has_other_work(self) except -1
     cdef Py_ssize_t accept_some(self) except -1
     cdef int detect_sharing(self, Py_ssize_t count) except -1

@@ -21,13 +21,13 @@ from libc.errno cimport (
     EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno)
 
 import contextvars
-import os
 import selectors
 import socket
 from asyncio import constants, trsock
 
 from uring_loop.driver.capi cimport PyContext_Copy, PyContext_Enter, PyContext_Exit
-from uring_loop.driver.libc cimport SOCK_CLOEXEC, SOCK_NONBLOCK, accept4
+from uring_loop.driver.libc cimport (
+    SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close_fd)
 from uring_loop.driver.ring cimport os_error
 from uring_loop.driver.uapi cimport io_uring_cq_ready
 from uring_loop.net.stream cimport StreamTransport
@@ -156,11 +156,20 @@ cdef class Listener(Waiter):
     cdef int accepted(self, int fd) except -1:
         # Each connection has a context of its own, as on asyncio, which makes a task
         # for each connection.
-        cdef object context = PyContext_Copy(<PyObject *>self.context)
+        cdef object context = None
+        cdef StreamTransport transport = None
+        try:
+            context = PyContext_Copy(<PyObject *>self.context)
+            if self.serving["sslcontext"] is None:
+                transport = StreamTransport.__new__(StreamTransport)
+        except BaseException:
+            # No memory, and nothing has the descriptor yet.
+            close_fd(fd)
+            raise
         PyContext_Enter(<PyObject *>context)
         try:
-            if self.serving["sslcontext"] is None:
-                self.make_transport(fd)
+            if transport is not None:
+                self.make_transport(transport, fd)
             else:
                 self.make_task(fd)
         finally:
@@ -171,16 +180,19 @@ cdef class Listener(Waiter):
         conn = None
         try:
             conn = socket.socket(self.family, self.kind, self.proto, fileno=fd)
-        except OSError as exc:
-            os.close(fd)
+        except BaseException as exc:
+            close_fd(fd)
+            if not isinstance(exc, OSError):
+                raise
             self.report("Error on transport creation for incoming connection", exc)
         if conn is None:
             return 0
-        # The descriptor does not block; the object has the process's default timeout.
-        conn.settimeout(0)
-        serving = dict(self.serving)
-        del serving["backlog"]
         try:
+            # The descriptor does not block; the object has the process's default
+            # timeout.
+            conn.settimeout(0)
+            serving = dict(self.serving)
+            del serving["backlog"]
             self.loop.create_task(self.loop._accept_connection2(
                 self.protocol_factory, conn, {}, server=self.server, **serving))
         except BaseException:
@@ -188,8 +200,7 @@ cdef class Listener(Waiter):
             raise
         return 0
 
-    cdef int make_transport(self, int fd) except -1:
-        cdef StreamTransport transport = StreamTransport.__new__(StreamTransport)
+    cdef int make_transport(self, StreamTransport transport, int fd) except -1:
         transport.fd = fd
         transport.family = self.family
         transport.kind = self.kind
