@@ -7,6 +7,7 @@ fails; ends with 1 if any has.
 """
 
 import asyncio
+import contextlib
 import faulthandler
 import gc
 import logging
@@ -58,7 +59,7 @@ def in_fork(operation, driver, number, count, descriptors):
         faulthandler.enable()
         faulthandler.dump_traceback_later(SECONDS, exit=True)
         left = attempt(operation, driver, Lacking(number, count))
-        assert left == descriptors, f"{descriptors} descriptors before, {left} after"
+        assert len(left) == len(descriptors), f"before {descriptors}, after {left}"
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -82,7 +83,16 @@ def attempt(operation, driver, lacking):
     asyncio.set_event_loop(None)
     loop.close()
     gc.collect()
-    return len(os.listdir("/proc/self/fd"))
+    return open_files()
+
+
+def open_files():
+    """{descriptor: its file} but for the one that reads the directory."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found[name] = os.readlink(f"/proc/self/fd/{name}")
+    return found
 
 
 if __name__ == "__main__":
