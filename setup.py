@@ -19,6 +19,10 @@ from setuptools import Extension, setup  # noqa: E402
 from setuptools.command.build_ext import build_ext  # noqa: E402
 
 HEADERS = glob.glob("include/*.h")
+# Two builds for tests only, made by tests/chaos/build.py; not part of an sdist. With
+# the chaos driver, and with Cython's own checks of indexes, None and views.
+CHAOS = "URING_LOOP_BUILD_CHAOS" in os.environ
+CHECKS = "URING_LOOP_BUILD_CHECKS" in os.environ
 
 
 def module_name(source):
@@ -40,9 +44,10 @@ def generated_sources():
         modules,
         compiler_directives={
             "language_level": 3,
-            "boundscheck": False,
+            "boundscheck": CHECKS,
             "wraparound": False,
-            "initializedcheck": False,
+            "initializedcheck": CHECKS,
+            "nonecheck": CHECKS,
             "embedsignature": True,
             # None of the classes can be pickled: no methods that say so.
             "auto_pickle": False,
@@ -59,6 +64,8 @@ def flags():
     if sys.version_info >= (3, 15):
         # Its type object has a field that Cython 3.3 does not know and leaves at zero.
         compiling.append("-Wno-missing-field-initializers")
+    if CHAOS:
+        compiling += ["-include", "tests/chaos/uring_chaos.h", "-pthread"]
     if "-g" not in os.environ.get("CFLAGS", "").split():
         compiling.append("-g0")
         linking.append("-Wl,--strip-all")
@@ -119,9 +126,9 @@ setup(
     ext_modules=[
         Extension(
             "uring_loop._native",
-            generated_sources(),
+            generated_sources() + (glob.glob("tests/chaos/*.c") if CHAOS else []),
             include_dirs=["include"],
-            depends=[*HEADERS, "setup.py"],
+            depends=[*HEADERS, *glob.glob("tests/chaos/*.h"), "setup.py"],
             define_macros=[("_GNU_SOURCE", None)],
             extra_compile_args=compiling,
             extra_link_args=linking,

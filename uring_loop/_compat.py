@@ -22,7 +22,14 @@ if SERVERS_KNOW_CLIENTS:
         server._detach(transport)
 
     def run_forever_setup(loop):
-        loop._run_forever_setup()
+        loop._check_closed()
+        loop._check_running()
+        try:
+            loop._run_forever_setup()
+        except BaseException:
+            # A loop that is still marked as running could not be closed.
+            loop._run_forever_cleanup()
+            raise
 
     def run_forever_cleanup(loop):
         loop._run_forever_cleanup()

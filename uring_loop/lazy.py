@@ -170,9 +170,17 @@ def shared_object():
     for suffix in importlib.machinery.EXTENSION_SUFFIXES:
         if os.path.exists(stem + suffix):
             return stem + suffix
+    folder = os.path.dirname(FOLDER)
+    if os.path.exists(os.path.join(folder, "setup.py")):
+        # Python takes a clone in the current folder before what is installed.
+        raise ImportError(
+            f"uring_loop is imported from its source folder {folder}, which has no "
+            f"compiled modules for {sys.implementation.cache_tag}: build them there "
+            f"with 'python -m pip install -e {folder}', or start Python elsewhere")
     raise ImportError(
         f"{stem}*.so is missing: the compiled modules of uring_loop have not been "
-        f"built for this Python ({sys.implementation.cache_tag})")
+        f"built for this Python ({sys.implementation.cache_tag}): install uring_loop "
+        "with this Python's pip")
 
 
 def register_compiled():

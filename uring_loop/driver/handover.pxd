@@ -10,6 +10,7 @@ cdef class Handover:
     cdef set ended
 
     cdef int read(self, Ring ring, Handover earlier) except -1
+    cdef int set_aside(self, Ring ring) except -1
     cdef int fill(self, BufferPool pool, BufferPool old) except -1
     cdef int move(self, list operations, Ring ring) except -1
     cdef int move_one(self, Operation op, Ring ring) except -1

@@ -21,7 +21,7 @@ from uring_loop.driver.buffer_pool cimport BufferPool
 from uring_loop.driver.ring cimport Operation, Ring
 from uring_loop.driver.uapi cimport (
     ECANCELED, IORING_CQE_BUFFER_SHIFT, IORING_CQE_F_BUFFER, IORING_CQE_F_MORE,
-    io_uring_cq_ready, io_uring_cqe, uring_peek)
+    io_uring_cq_ready, io_uring_cqe, uring_peek, uring_pop)
 
 
 @cython.final
@@ -49,6 +49,19 @@ cdef class Handover:
         for op, _, flags in self.completions:
             if not flags & IORING_CQE_F_MORE:
                 self.ended.add(op)
+        return 0
+
+    cdef int set_aside(self, Ring ring) except -1:
+        """Take the posted completions out of the ring's queue, to be handed out later
+        on the same ring or another."""
+        cdef io_uring_cqe cqe
+        while io_uring_cq_ready(&ring.ring):
+            uring_peek(&ring.ring, 0, &cqe)
+            if cqe.user_data:
+                self.completions.append((
+                    <Operation><void *><uintptr_t>cqe.user_data, cqe.res, cqe.flags))
+            # Popped last: without memory for the list it stays in the queue.
+            uring_pop(&ring.ring, &cqe)
         return 0
 
     cdef int fill(self, BufferPool pool, BufferPool old) except -1:

@@ -1,4 +1,5 @@
 from uring_loop.net.address cimport RawName
+from uring_loop.net.stream cimport StreamTransport
 from uring_loop.scheduler.loop_core cimport LoopCore
 from uring_loop.scheduler.watch cimport Waiter
 
@@ -30,7 +31,8 @@ cdef class Listener(Waiter):
 
     cdef int accepted(self, int fd, const RawName *peer) except -1
     cdef int make_task(self, int fd, const RawName *peer, shared) except -1
-    cdef int make_transport(self, int fd, const RawName *peer, shared) except -1
+    cdef int make_transport(
+        self, StreamTransport transport, int fd, const RawName *peer, shared) except -1
     cdef bint has_other_work(self) except -1
     cdef Py_ssize_t accept_some(self) except -1
     cdef int detect_sharing(self, Py_ssize_t count) except -1

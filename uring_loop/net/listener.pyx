@@ -21,13 +21,13 @@ from libc.errno cimport (
     EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno)
 
 import contextvars
-import os
 import selectors
 import socket
 from asyncio import constants, trsock
 
 from uring_loop._compat import context_option
 from uring_loop.driver.capi cimport PyContext_Copy, PyContext_Enter, PyContext_Exit
+from uring_loop.driver.libc cimport close_fd
 from uring_loop.driver.ring cimport os_error
 from uring_loop.driver.uapi cimport io_uring_cq_ready
 from uring_loop.net.address cimport RawName, accept_named, read_name
@@ -161,18 +161,27 @@ cdef class Listener(Waiter):
     cdef int accepted(self, int fd, const RawName *peer) except -1:
         # Each connection has a context of its own, as on asyncio, which makes a task
         # for each connection.
-        cdef object context = PyContext_Copy(<PyObject *>self.context)
-        cdef object shared = context if self.shares_context else None
-        cdef bint needs_task = self.serving["sslcontext"] is not None
-        if needs_task and shared is not None:
+        cdef object context = None
+        cdef object shared
+        cdef StreamTransport transport = None
+        try:
+            context = PyContext_Copy(<PyObject *>self.context)
+            if self.serving["sslcontext"] is None:
+                transport = StreamTransport.__new__(StreamTransport)
+        except BaseException:
+            # No memory, and nothing has the descriptor yet.
+            close_fd(fd)
+            raise
+        shared = context if self.shares_context else None
+        if transport is None and shared is not None:
             # The task enters it, possibly at once (eager_task_factory).
             return self.make_task(fd, peer, shared)
         PyContext_Enter(<PyObject *>context)
         try:
-            if needs_task:
+            if transport is None:
                 self.make_task(fd, peer, None)
             else:
-                self.make_transport(fd, peer, shared)
+                self.make_transport(transport, fd, peer, shared)
         finally:
             PyContext_Exit(<PyObject *>context)
         return 0
@@ -181,18 +190,21 @@ cdef class Listener(Waiter):
         conn = None
         try:
             conn = socket.socket(self.family, self.kind, self.proto, fileno=fd)
-        except OSError as exc:
-            os.close(fd)
+        except BaseException as exc:
+            close_fd(fd)
+            if not isinstance(exc, OSError):
+                raise
             self.report("Error on transport creation for incoming connection", exc)
         if conn is None:
             return 0
-        # The descriptor does not block; the object has the process's default timeout.
-        conn.settimeout(0)
-        extra = {"peername": read_name(peer)} if peer.family else {}
-        option = context_option(shared)
-        serving = {**self.serving, **option}
-        del serving["backlog"]
         try:
+            # The descriptor does not block; the object has the process's default
+            # timeout.
+            conn.settimeout(0)
+            extra = {"peername": read_name(peer)} if peer.family else {}
+            option = context_option(shared)
+            serving = {**self.serving, **option}
+            del serving["backlog"]
             self.loop.create_task(self.loop._accept_connection2(
                 self.protocol_factory, conn, extra, server=self.server, **serving),
                 **option)
@@ -201,8 +213,9 @@ cdef class Listener(Waiter):
             raise
         return 0
 
-    cdef int make_transport(self, int fd, const RawName *peer, shared) except -1:
-        cdef StreamTransport transport = StreamTransport.__new__(StreamTransport)
+    cdef int make_transport(
+            self, StreamTransport transport, int fd, const RawName *peer,
+            shared) except -1:
         transport.fd = fd
         transport.raw_peername = peer[0]
         transport.family = self.family

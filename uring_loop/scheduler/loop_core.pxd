@@ -91,6 +91,7 @@ cdef class LoopCore(HandleOwner):
     cdef int reap_slowly(self, Py_ssize_t limit) except -1
     cdef int cancel(self, Operation op) except -1
     cdef int flush_ring(self) except -1
+    cdef int keep_overflow(self) except -1
     cdef int bind_to_thread(self) except -1
     cdef int move_ring(self) except -1
     cdef int hand_out_inherited(self) except -1

@@ -275,22 +275,30 @@ cdef class LoopCore(HandleOwner):
 
     def run_steps(self):
         """Iterate until stop(); the thread that calls this owns the ring."""
-        cdef Py_ssize_t left
         self.begin_run()
-        while True:
-            self.step()
-            if self._stopping:
-                break
-        # What was asked of the kernel last, such as the end of a watch, happens
-        # now and not when the loop runs again.
-        self.flush_ring()
-        # Only this thread could get at completions outside the queue. Bounded by what
-        # can be there: a watch that nobody serves comes back.
-        left = self.ring.in_flight_count
-        while left > 0 and self.ring.has_overflow():
-            left -= self.ring.completions_count
-            self.reap(ALL)
+        try:
+            while True:
+                self.step()
+                if self._stopping:
+                    break
+            # What was asked of the kernel last, such as the end of a watch, happens
+            # now and not when the loop runs again.
             self.flush_ring()
+        finally:
+            self.keep_overflow()
+
+    cdef int keep_overflow(self) except -1:
+        """Take in the completions outside the queue, for the next run to hand out: only
+        this thread gets at them, and the loop may move. Bounded by what can be there: a
+        watch that nobody serves comes back."""
+        cdef Py_ssize_t left = self.ring.in_flight_count
+        while left > 0 and self.ring.has_overflow() and self.ring.is_mine():
+            if self.inherited is None:
+                self.inherited = Handover()
+            left -= self.ring.completions_count
+            self.inherited.set_aside(self.ring)
+            self.flush_ring()
+        return 0
 
     cdef int begin_run(self) except -1:
         self.detect_overrides()
