@@ -6,11 +6,13 @@ both are the originals; then the clock is read without a Python call.
 """
 
 from cpython.object cimport PyObject
+from libc.math cimport INFINITY, fabs, nextafter
 
 import time
 import types
 from asyncio import base_events
 
+from uring_loop._compat import DUE_WITHIN_ULP
 from uring_loop.driver.capi cimport PyDict_GetItemWithError
 from uring_loop.scheduler.busy_poll cimport now_ns
 
@@ -20,6 +22,7 @@ cdef object TIME = time
 # None if time.monotonic had been replaced before this module was imported.
 cdef object MONOTONIC = (
     time.monotonic if isinstance(time.monotonic, types.BuiltinFunctionType) else None)
+cdef bint HAS_ULP_MARGIN = DUE_WITHIN_ULP
 cdef str NAME_TIME = "time"
 cdef str NAME_MONOTONIC = "monotonic"
 
@@ -49,3 +52,11 @@ cdef object clock_value():
     if is_original():
         return monotonic()
     return base_events.time.monotonic()
+
+
+cdef double end_of_due(double now, double resolution) noexcept:
+    """A timer before this time is due: see DUE_WITHIN_ULP."""
+    # Arithmetic: cannot raise.
+    if HAS_ULP_MARGIN:
+        resolution = max(resolution, nextafter(fabs(now), INFINITY) - fabs(now))
+    return now + resolution

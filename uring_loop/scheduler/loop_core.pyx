@@ -20,7 +20,7 @@ from cpython.long cimport PyLong_CheckExact
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from libc.errno cimport EEXIST
-from libc.math cimport INFINITY, ceil, fabs, nextafter
+from libc.math cimport ceil
 from libc.stdint cimport int64_t, uint64_t
 
 import asyncio
@@ -28,7 +28,7 @@ import collections
 import os
 from asyncio import base_events, format_helpers
 
-from uring_loop._compat import DUE_WITHIN_ULP, ThreadSafeHandle
+from uring_loop._compat import ThreadSafeHandle
 from uring_loop.driver.buffer_pool cimport (
     BufferPool, make_message_pool, make_stream_pool)
 from uring_loop.driver.capi cimport (
@@ -39,7 +39,7 @@ from uring_loop.driver.libc cimport write
 from uring_loop.driver.ring cimport Operation, Ring
 from uring_loop.driver.uapi cimport ECANCELED, io_uring_cq_ready
 from uring_loop.scheduler.busy_poll cimport AdaptivePoll, now_ns
-from uring_loop.scheduler.clock cimport clock_time, clock_value
+from uring_loop.scheduler.clock cimport clock_time, clock_value, end_of_due
 from uring_loop.scheduler.handles cimport (
     Handle, HandleOwner, TimerHandle, run_handle)
 from uring_loop.scheduler.held_writes cimport HeldWrites
@@ -56,7 +56,6 @@ Future = asyncio.Future
 cdef Py_ssize_t FEW_TIMERS = base_events._MIN_SCHEDULED_TIMER_HANDLES
 cdef double CANCELLED_FRACTION = base_events._MIN_CANCELLED_TIMER_HANDLES_FRACTION
 cdef double LONGEST_SLEEP = base_events.MAXIMUM_SELECT_TIMEOUT
-cdef bint HAS_ULP_MARGIN = DUE_WITHIN_ULP
 
 # What may be replaced while the loop runs: see detect_overrides().
 cdef frozenset OVERRIDES = frozenset({"time", "_timer_handle_cancelled", "_selector"})
@@ -479,12 +478,7 @@ cdef class LoopCore(HandleOwner):
     cdef int collect_due(self) except -1:
         """Move the due timers to `due`. Timers that callbacks add wait for the next
         iteration."""
-        cdef double now = self.now()
-        cdef double margin = self._clock_resolution
-        cdef double end
-        if HAS_ULP_MARGIN:
-            margin = max(margin, nextafter(fabs(now), INFINITY) - fabs(now))
-        end = now + margin
+        cdef double end = end_of_due(self.now(), self._clock_resolution)
         cdef object handle
         while self.timers.handles and self.timers.first_time() < end:
             handle = self.timers.pop()
