@@ -53,7 +53,9 @@ class BufferedReader(Plain, asyncio.BufferedProtocol):
         return self.buffer
 
     def buffer_updated(self, nbytes):
-        self.parts.append(bytes(self.buffer[:nbytes]))
+        # Through a view: a slice of a bytearray whose memory is missing makes 3.14
+        # print a SystemError ("deallocated bytearray object has exported buffers").
+        self.parts.append(bytes(memoryview(self.buffer)[:nbytes]))
 
 
 class Pausing(Reader):
