@@ -52,7 +52,7 @@ class Printer:
             self._plain_table([*([header] if header else []), *rows])
             return
         table = rich.table.Table(
-            box=None, show_header=header is not None, padding=(0, 2), pad_edge=True)
+            box=None, show_header=header is not None, padding=(0, 1), pad_edge=True)
         for name in header or rows[0]:
             table.add_column(str(name) if header else None, overflow="fold")
         for row in rows:

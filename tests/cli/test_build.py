@@ -1,0 +1,72 @@
+"""A build that cannot work says what to install; the sdist's C files need no Cython."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+SECONDS = 50
+
+
+@pytest.fixture
+def sources(tmp_path):
+    """What setup.py reads, with empty C files, and a Cython that is not there."""
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "uring_loop", tmp_path / "uring_loop",
+                    ignore=shutil.ignore_patterns("*.so", "*.c", "__pycache__"))
+    for source in tmp_path.glob("uring_loop/*/*.pyx"):
+        source.with_suffix(".c").write_text("")
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "Cython.py").write_text("raise ImportError('hidden')")
+    return tmp_path
+
+
+def build(sources, **environment):
+    ended = subprocess.run(
+        [sys.executable, "setup.py", "build_ext"], cwd=sources, text=True,
+        capture_output=True, timeout=SECONDS,
+        env=os.environ | {"PYTHONPATH": str(sources / "hidden")} | environment)
+    return ended.returncode, ended.stderr.strip().splitlines()[-1:]
+
+
+def test_without_a_compiler_it_names_the_packages(sources):
+    status, (said,) = build(sources, CC="no-such-compiler")
+    assert status == 1
+    assert "a C compiler must be installed" in said
+    assert "apt install build-essential" in said and "dnf install gcc" in said
+
+
+def test_without_headers_it_names_the_packages(sources):
+    (sources / "hidden" / "sitecustomize.py").write_text("""
+import sysconfig
+get_path = sysconfig.get_path
+sysconfig.get_path = lambda name, *args, **given: (
+    "/nowhere" if name == "include" else get_path(name, *args, **given))
+""")
+    status, (said,) = build(sources)
+    assert status == 1
+    assert "Python's headers (/nowhere/Python.h)" in said
+    assert "apt install python%d.%d-dev" % sys.version_info[:2] in said
+
+
+def test_without_c_files_and_cython_it_names_cython(sources):
+    os.remove(sources / "uring_loop" / "driver" / "ring.c")
+    status, (said,) = build(sources)
+    assert status == 1
+    assert "pip install 'Cython" in said
+
+
+def test_with_the_c_files_it_compiles_without_cython(sources):
+    """Empty files make an object without a module: nothing but the compiler ran."""
+    compiled = subprocess.run(
+        [sys.executable, "setup.py", "-q", "build_ext"], cwd=sources, text=True,
+        capture_output=True, timeout=SECONDS,
+        env=os.environ | {"PYTHONPATH": str(sources / "hidden")})
+    assert compiled.returncode == 0, compiled.stderr
+    assert list(sources.glob("build/lib*/uring_loop/_native*.so"))
