@@ -1,0 +1,1 @@
+"""Fuzzers with a seed, and the chaos driver: see docs/testing.md."""

@@ -44,7 +44,8 @@ def main():
 def parsed():
     parser = argparse.ArgumentParser(prog="python -m tests.chaos")
     parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(40))
+    parser.add_argument("--seed", type=int,
+                        default=random.SystemRandom().getrandbits(40))
     parser.add_argument("--scenarios", type=names, default=SCENARIOS)
     parser.add_argument("--drivers", type=names, default=DRIVERS)
     parser.add_argument("--variant", default="chaos", choices=build.VARIANTS)

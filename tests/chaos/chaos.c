@@ -26,7 +26,7 @@
 #define CHAOS_EVENTS_MOST 64
 #define CHAOS_EXPORTED __attribute__((visibility("default")))
 
-/* ---- for tests/chaos/faults.py ---------------------------------------------------- */
+/* ---- for tests/chaos/faults.py -------------------------------------------------- */
 
 CHAOS_EXPORTED void uring_chaos_start(uint64_t seed, unsigned factor)
 {
@@ -61,12 +61,14 @@ __attribute__((constructor)) static void chaos_from_environment(void)
 		uring_chaos_start(strtoull(seed, NULL, 10), 1);
 }
 
-/* ---- completions ------------------------------------------------------------------ */
+/* ---- completions ---------------------------------------------------------------- */
 
 void uring_chaos_post(struct io_uring *ring, uint64_t user_data, int res,
 		      uint32_t flags)
 {
-	struct io_uring_cqe cqe = { .user_data = user_data, .res = res, .flags = flags };
+	struct io_uring_cqe cqe = {
+		.user_data = user_data, .res = res, .flags = flags
+	};
 	bool behind, held = false;
 
 	pthread_mutex_lock(&chaos_lock);
@@ -131,7 +133,7 @@ void uring_chaos_free(struct uring_epoll *ep)
 	uring_epoll_free(ep);
 }
 
-/* ---- entries ---------------------------------------------------------------------- */
+/* ---- entries -------------------------------------------------------------------- */
 
 /* Carry out what is ready already: the race that a cancel in the queue loses. */
 static void chaos_serve_all(struct io_uring *ring)
@@ -204,14 +206,15 @@ int uring_chaos_take_all(struct io_uring *ring)
 	return uring_epoll_take_all(ring);
 }
 
-/* ---- events ----------------------------------------------------------------------- */
+/* ---- events --------------------------------------------------------------------- */
 
 /* The multishot receive of this descriptor, if it has one. */
 static struct uring_epoll_request *chaos_multishot(struct uring_epoll_descriptor *d)
 {
 	struct uring_epoll_request *request = d->requests.first;
 
-	while (request && !(request->multishot && request->sqe_flags & IOSQE_BUFFER_SELECT))
+	while (request && !(request->multishot &&
+			    request->sqe_flags & IOSQE_BUFFER_SELECT))
 		request = request->next;
 	return request;
 }

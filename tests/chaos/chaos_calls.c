@@ -55,7 +55,7 @@ static ssize_t chaos_reset(int fd)
 	return -1;
 }
 
-/* ---- reading ---------------------------------------------------------------------- */
+/* ---- reading -------------------------------------------------------------------- */
 
 static bool chaos_read_fails(void)
 {
@@ -100,7 +100,7 @@ ssize_t uring_chaos_read(int fd, void *memory, size_t size)
 	return read(fd, memory, size);
 }
 
-/* ---- writing ---------------------------------------------------------------------- */
+/* ---- writing -------------------------------------------------------------------- */
 
 static bool chaos_write_fails(void)
 {
@@ -157,7 +157,7 @@ ssize_t uring_chaos_write(int fd, const void *memory, size_t size)
 	return write(fd, memory, size);
 }
 
-/* ---- connections ------------------------------------------------------------------ */
+/* ---- connections ---------------------------------------------------------------- */
 
 int uring_chaos_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
 {

@@ -12,8 +12,8 @@
 
 /* One for the process. */
 extern struct uring_chaos_source uring_chaos;
-/* The descriptor is served by an edge, which is not reported again: EAGAIN is legal only
- * where the socket is empty. */
+/* The descriptor is served by an edge, which is not reported again: EAGAIN is legal
+ * only where the socket is empty. */
 extern _Thread_local bool chaos_on_edge;
 
 static inline bool chaos_is_socket(int fd)

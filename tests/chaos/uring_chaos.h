@@ -23,7 +23,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* ---- system calls ----------------------------------------------------------------- */
+/* ---- system calls --------------------------------------------------------------- */
 
 ssize_t uring_chaos_recv(int fd, void *memory, size_t size, int flags);
 ssize_t uring_chaos_recvmsg(int fd, struct msghdr *message, int flags);
@@ -51,7 +51,7 @@ int uring_chaos_epoll_wait(int set, struct epoll_event *events, int most,
 #define getsockopt uring_chaos_getsockopt
 #define epoll_wait uring_chaos_epoll_wait
 
-/* ---- the driver ------------------------------------------------------------------- */
+/* ---- the driver ----------------------------------------------------------------- */
 
 #include "uring_epoll_complete.h"
 

@@ -90,7 +90,8 @@ class World:
         """Turn until happened() is true."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not happened():
-            check(time.monotonic() < deadline, "never", what, self.loop.ring.in_flight())
+            check(time.monotonic() < deadline, "never", what,
+                  self.loop.ring.in_flight())
             self.turn()
             self.check_problems()
 

@@ -1,0 +1,1 @@
+"""Fails each allocation of each operation: see docs/testing.md."""

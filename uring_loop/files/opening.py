@@ -104,7 +104,13 @@ class Arguments:
             fd = await open_descriptor(self.file, self.flags)
         else:
             fd = await self.opened_by(opener)
-        raw = raw_file(fd, self.direct)
+        try:
+            raw = raw_file(fd, self.direct)
+        except BaseException:
+            # No memory: nothing else would close it.
+            if self.closefd:
+                os.close(fd)
+            raise
         try:
             found = await raw.stat()
             if stat.S_ISDIR(found.st_mode):
