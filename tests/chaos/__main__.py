@@ -90,17 +90,14 @@ def batch(folder, scenario, driver, seed, totals):
 
 def report(folder, scenario, driver, seed):
     """Print the shortest list of steps that still fails."""
-    from .child import steps_of
-    import importlib
-
-    module = importlib.import_module(f"{__package__}.{scenario}")
     until = time.monotonic() + SHRINK_SECONDS
 
     def fails(steps):
         return (time.monotonic() < until
                 and child(folder, scenario, driver, seed, steps=steps)[0] != 0)
 
-    steps = steps_of(module, seed)
+    # The child has the built package; this process may have only its sources.
+    steps = json.loads(child(folder, scenario, driver, seed, "steps")[1])
     if not fails(steps):
         print("alone, this seed does not fail")
     print("steps:", json.dumps(shrink(steps, fails)), flush=True)

@@ -1,6 +1,7 @@
 """Runs fuzzers in a process of its own, which may crash or hang.
 
     child SCENARIO DRIVER SEED COUNT    COUNT seeds from SEED on
+    child SCENARIO DRIVER SEED steps    prints the steps of the seed
     child SCENARIO DRIVER SEED          the steps on standard input, as JSON
 
 Prints each seed before it runs; ends with 1 after a finding, which it describes.
@@ -25,6 +26,9 @@ def main(scenario, driver, seed, count=None):
     module = importlib.import_module(f"{__package__}.{scenario}")
     if count is None:
         return attempt(module, driver, seed, json.load(sys.stdin), {})
+    if count == "steps":
+        print(json.dumps(steps_of(module, seed)))
+        return 0
     faults, steps_count = collections.Counter(), 0
     for number in range(seed, seed + int(count)):
         print("seed", number, flush=True)
