@@ -2,7 +2,7 @@
 
 import ctypes
 
-from uring_loop.native import shared_object
+from uring_loop.lazy import shared_object
 
 # As enum uring_chaos_kind in chaos_source.h.
 KINDS = (
