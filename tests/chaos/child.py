@@ -15,13 +15,17 @@ import logging
 import random
 import sys
 import traceback
+from asyncio import constants
 
 # One list of steps takes less than a second; its waits end after 10.
 DEADLINE_SECONDS = 60
+# A listener without resources waits that long; asyncio's second would cost too much.
+RETRY_SECONDS = 0.005
 
 
 def main(scenario, driver, seed, count=None):
     logging.disable(logging.CRITICAL)
+    constants.ACCEPT_RETRY_DELAY = RETRY_SECONDS
     seed = int(seed)
     module = importlib.import_module(f"{__package__}.{scenario}")
     if count is None:

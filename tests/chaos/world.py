@@ -8,13 +8,10 @@ import threading
 import time
 
 import uring_loop
-from asyncio import constants
 
 from . import faults
 
 DRIVERS = ("io_uring", "epoll", "chaos")
-# A listener without resources waits that long; asyncio's second would cost too much.
-constants.ACCEPT_RETRY_DELAY = 0.005
 PATIENCE_SECONDS = 10
 
 
