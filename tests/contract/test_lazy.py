@@ -218,15 +218,15 @@ loop.close()
 @pytest.fixture
 def module(tmp_path):
     """(path, spec) of a module whose bytecode has been stored."""
-    path = tmp_path / "of_a_test.py"
+    path = tmp_path / "lazy_example.py"
     path.write_text("VALUE = 1\n")
     sys.path.insert(0, str(tmp_path))
     try:
-        __import__("of_a_test")
-        yield path, sys.modules["of_a_test"].__spec__
+        __import__("lazy_example")
+        yield path, sys.modules["lazy_example"].__spec__
     finally:
         sys.path.remove(str(tmp_path))
-        sys.modules.pop("of_a_test", None)
+        sys.modules.pop("lazy_example", None)
 
 
 @pytest.mark.skipif(sys.dont_write_bytecode, reason="Python stores no bytecode")

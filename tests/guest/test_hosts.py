@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -175,8 +176,14 @@ def test_ctrl_c_ends_the_main_loop(loop, inside):
 
     thread = threading.Thread(target=interrupt)
     thread.start()
-    # In a callback of the loop: tkinter prints what interrupts one of its own.
-    loop.call_soon(loop.call_soon, turning.set)
+    def wait():
+        # In a callback of the loop: tkinter prints what interrupts one of its own.
+        turning.set()
+        # Another thread, such as Tcl's, may get the signal: no long sleep ends by it.
+        for _ in range(2000):
+            time.sleep(0.01)
+
+    loop.call_soon(loop.call_soon, wait)
     with pytest.raises(KeyboardInterrupt):
         with inside.host:
             inside.run()
