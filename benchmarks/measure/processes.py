@@ -39,6 +39,14 @@ def pin_and_tie(cores):
     return prepare
 
 
+def is_readable(fd, seconds):
+    """Wait for a descriptor. select() takes none above 1023, and idle connections may
+    have all those."""
+    waiting = select.poll()
+    waiting.register(fd, select.POLLIN)
+    return bool(waiting.poll(seconds * 1000))
+
+
 class Child:
     """A process that answers each line on stdin with one JSON line on stdout."""
 
@@ -69,7 +77,7 @@ class Child:
         stdout = self.process.stdout.fileno()
         while b"\n" not in self._buffer:
             left = max(0.0, deadline - time.monotonic())
-            if not select.select([stdout], [], [], left)[0]:
+            if not is_readable(stdout, left):
                 raise BenchmarkError(
                     f"no answer within {self.patience_seconds:g} s")
             data = os.read(stdout, 65536)

@@ -2,12 +2,11 @@
 
 import contextlib
 import os
-import select
 import signal
 import subprocess
 import time
 
-from benchmarks.measure.processes import BenchmarkError, pin_and_tie
+from benchmarks.measure.processes import BenchmarkError, is_readable, pin_and_tie
 
 TOOL_SECONDS = 10.0
 
@@ -69,7 +68,7 @@ def wait_for(fd, word, tool):
     seen = b""
     while word not in seen:
         left = deadline - time.monotonic()
-        if left <= 0 or not select.select([fd], [], [], left)[0]:
+        if left <= 0 or not is_readable(fd, left):
             raise BenchmarkError(f"{tool} did not attach within {TOOL_SECONDS:.0f} s")
         data = os.read(fd, 4096)
         if not data:
