@@ -18,6 +18,7 @@ import os
 import struct
 import sys
 import threading
+from importlib._bootstrap import module_from_spec
 from importlib._bootstrap_external import MAGIC_NUMBER
 from types import ModuleType
 
@@ -143,7 +144,7 @@ def register_all():
     register_python(buffer)
     register_compiled()
     for name in STDLIB_COMPILED:
-        importlib.import_module(name)
+        load_stdlib_extension(name)
     register_stdlib(buffer)
 
 
@@ -228,6 +229,22 @@ def register_python(buffer):
         for name in modules:
             register_source(source_spec(f"{prefix}.{name}", f"{folder}/{name}.py"),
                             f"{start}{name}{end}", buffer)
+
+
+def load_stdlib_extension(name):
+    """Import an extension module from where asyncio's own extension module stands: the
+    import system would look through all folders of `sys.path` and list this one."""
+    folder, file = os.path.split(getattr(sys.modules.get("_asyncio"), "__file__", ""))
+    path = os.path.join(folder, file.replace("_asyncio", name))
+    if name in sys.modules or not os.path.exists(path):
+        # Built into the interpreter, for example.
+        importlib.import_module(name)
+        return
+    loader = importlib.machinery.ExtensionFileLoader(name, path)
+    spec = importlib.machinery.ModuleSpec(name, loader, origin=path)
+    spec.has_location = True
+    sys.modules[name] = module_from_spec(spec)
+    loader.exec_module(sys.modules[name])
 
 
 def register_stdlib(buffer):
