@@ -93,7 +93,7 @@ def test_a_small_message_costs_one_enter_and_one_send(tmp_path):
 
 
 ECHO = """
-import asyncio, socket, uring_loop
+import asyncio, socket, sys, uring_loop
 async def main():
     loop = asyncio.get_running_loop()
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -103,13 +103,14 @@ async def main():
     with connection:
         while data := await loop.sock_recv(connection, 100):
             await loop.sock_sendall(connection, data)
-uring_loop.run(main(), backend="io_uring")
+uring_loop.run(main(), backend=sys.argv[1])
 """
 
 
-def test_waits_of_one_socket_follow_one_another_without_epoll_ctl(tmp_path):
+def calls_of_echoes(tmp_path, backend):
+    """The system calls of a process that echoes MESSAGES by sock_*(), once it does."""
     log = tmp_path / "calls"
-    with start(ECHO, log, CALLS + ",epoll_ctl") as process:
+    with start(ECHO, log, CALLS + ",epoll_ctl", backend) as process:
         port = int(process.stdout.readline())
         with socket.create_connection(("127.0.0.1", port)) as peer:
             for _ in range(MESSAGES):
@@ -118,7 +119,11 @@ def test_waits_of_one_socket_follow_one_another_without_epoll_ctl(tmp_path):
                 peer.sendall(b"small")
                 assert peer.recv(100) == b"small"
         assert process.wait() == 0
-    calls = counted(log, since='"small"')
+    return counted(log, since='"small"')
+
+
+def test_waits_of_one_socket_follow_one_another_without_epoll_ctl(tmp_path):
+    calls = calls_of_echoes(tmp_path, "io_uring")
     assert calls["sendto"] == MESSAGES
     # One look for a report; checks of waits that last, and their timer, are few.
     assert calls["epoll_wait"] >= MESSAGES // 2
@@ -160,16 +165,6 @@ def test_on_epoll_a_report_costs_one_wait(tmp_path):
 
 def test_on_epoll_a_wait_costs_two_looks(tmp_path):
     """One that sleeps, and one while the task that was told is ready to run."""
-    log = tmp_path / "calls"
-    source = ECHO.replace("io_uring", "epoll")
-    with start(source, log, CALLS + ",epoll_ctl") as process:
-        port = int(process.stdout.readline())
-        with socket.create_connection(("127.0.0.1", port)) as peer:
-            for _ in range(MESSAGES):
-                time.sleep(0.001)
-                peer.sendall(b"small")
-                assert peer.recv(100) == b"small"
-        assert process.wait() == 0
-    calls = counted(log, since='"small"')
+    calls = calls_of_echoes(tmp_path, "epoll")
     assert calls["epoll_ctl"] <= MESSAGES // 4
     assert calls["epoll_wait"] + calls["epoll_pwait2"] <= MESSAGES * 2.5

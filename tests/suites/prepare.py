@@ -58,6 +58,8 @@ def make_venv(project, sources, venv):
     elif not project.sources_only:
         wanted.append(f"{project.name}=={project.version}")
     run([str(venv / "bin" / "python"), "-m", "pip", "install", *PIP, *wanted])
+    if not list((ROOT / "uring_loop").glob("_native*.so")):
+        raise NotPrepared(f"build in place first: python -m pip install -e {ROOT}")
     # A link, not an installation: the next run tests what has been built since.
     (site,) = venv.glob("lib/python*/site-packages")
     (site / "uring_loop").symlink_to(ROOT / "uring_loop")

@@ -8,7 +8,15 @@ import subprocess
 import tempfile
 import threading
 
+from ...stress.seccomp import FORBID_IO_URING
+
 CHILD = pathlib.Path(__file__).with_name("child.py")
+# A container's filter: it outlives the exec that starts the child.
+FORBID_AND_RUN = f"""{FORBID_IO_URING}
+import errno, os, sys
+forbid_io_uring(errno.EPERM)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
 SAMPLE_SECONDS = 0.5
 # What a process needs it has after this share of its time.
 WARM = 0.4
@@ -32,14 +40,14 @@ class Child:
         self.ended = threading.Event()
         self.errors = tempfile.TemporaryFile("w+")
         kind = "asyncio" if loop == "asyncio" else "uring_loop"
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-        backend = {} if loop == "asyncio" else {"URING_LOOP_BACKEND": loop}
+        command = [str(python), str(CHILD), name, str(port), str(seconds), kind]
         self.process = subprocess.Popen(
-            [str(python), str(CHILD), name, str(port), str(seconds), kind],
+            filtered(command) if loop == "seccomp" else command,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
-            text=True, env={**kept, **backend})
-        if (got := self.told("backend")) != loop:
-            raise Failed(f"asked for {loop}, got {got}")
+            text=True, env=environment(loop))
+        expected = "epoll" if loop == "seccomp" else loop
+        if (got := self.told("backend")) != expected:
+            raise Failed(f"asked for {expected}, got {got}")
         self.port = port or self.told("port")
         self.watcher = threading.Thread(target=self.watch)
         self.watcher.start()
@@ -110,3 +118,14 @@ class Child:
         if fds_after - fds_before > max(fds_before * GROWTH_MAX, FDS_GROWTH_MAX):
             raise Failed(f"descriptors are left open: {told}")
         return told
+
+
+def environment(loop):
+    """The environment that chooses the loop; a filter makes the choice itself."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    return {**kept, "URING_LOOP_BACKEND": loop} if loop in ("io_uring", "epoll") else kept
+
+
+def filtered(command):
+    """The command of a Python program whose io_uring system calls are refused."""
+    return [command[0], "-c", FORBID_AND_RUN, *command[1:]]
