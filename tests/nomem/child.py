@@ -15,23 +15,14 @@ import os
 import sys
 import traceback
 
-import _testcapi
 import uring_loop
 
+from .lacking import Lacking
 from .operations import OPERATIONS
 
 SECONDS = 15
 # Longer runs of failures also reach the code that deals with the first.
 RUNS = (1, 4)
-
-
-class Lacking:
-    """Fails `count` allocations from the n-th on, counted from begin()."""
-
-    def __init__(self, first, count):
-        self.first, self.count = first, count
-        self.begin = lambda: _testcapi.set_nomemory(first, first + count)
-        self.end = _testcapi.remove_mem_hooks
 
 
 def main(operation, driver, first, step, last):

@@ -9,6 +9,8 @@ import socket
 import tempfile
 import threading
 
+from .lacking import run_lacking, turn
+
 DATA = bytes(range(256)) * 20
 
 
@@ -36,11 +38,6 @@ class Ends(asyncio.Protocol):
         self.losses.append(exc)
 
 
-def turn(loop, count=5):
-    for _ in range(count):
-        loop.run_until_complete(asyncio.sleep(0))
-
-
 def until(loop, happened):
     async def wait():
         async with asyncio.timeout(5):
@@ -48,26 +45,6 @@ def until(loop, happened):
                 await asyncio.sleep(0.0005)
 
     loop.run_until_complete(wait())
-
-
-def run_lacking(loop, lacking, function=lambda: None):
-    """One iteration of the loop in which memory is missing, from the function on."""
-    def start():
-        # Made before: the end of the run needs memory, too.
-        loop.call_soon(lacking.end)
-        loop.call_soon(loop.stop)
-        lacking.begin()
-        function()
-
-    loop.call_soon(start)
-    try:
-        loop.run_forever()
-    except MemoryError:
-        pass
-    finally:
-        lacking.end()
-    loop.call_soon(loop.stop)
-    loop.run_forever()
 
 
 def pair(loop):

@@ -15,10 +15,10 @@ from uring_loop.files import opening
 
 from tests.parity.loops import skip_where_io_uring_is_refused
 
-from .operations import OPERATIONS
-
-_testcapi = pytest.importorskip(
+pytest.importorskip(
     "_testcapi", reason="this CPython was built without its test module")
+
+from .operations import OPERATIONS  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Last on the path: the installed package comes before the sources beside the tests.

@@ -12,8 +12,10 @@ import pytest
 from .endpoints import KERNEL_BYTES, pattern
 from .framework import open_fds, promise
 
-_testcapi = pytest.importorskip(
+pytest.importorskip(
     "_testcapi", reason="this CPython was built without its test module")
+
+from ..nomem.lacking import Lacking, run_lacking, turn  # noqa: E402
 
 # The first allocation that fails, and how many fail in a row.
 FAILURES = [(first, count) for count in (1, 3, 8) for first in range(0, 40)]
@@ -77,33 +79,6 @@ READERS = {
 }
 
 
-def failing(loop, first, count, function=lambda: None):
-    """One iteration in which these allocations fail, from the function on."""
-
-    def start():
-        # Before the run ends: its end in Python needs memory, too.
-        loop.call_soon(_testcapi.remove_mem_hooks)
-        loop.call_soon(loop.stop)
-        _testcapi.set_nomemory(first, first + count)
-        function()
-
-    loop.call_soon(start)
-    try:
-        loop.run_forever()
-    except MemoryError:
-        pass
-    finally:
-        _testcapi.remove_mem_hooks()
-    # A stop() that is left over must not end a later run.
-    loop.call_soon(loop.stop)
-    loop.run_forever()
-
-
-def turns(loop, count=3):
-    for _ in range(count):
-        loop.run_until_complete(asyncio.sleep(0))
-
-
 async def connect(loop, owned, protocol):
     """A connection whose socket is the loop's or the user's, and its far end."""
     if owned == "user's":
@@ -133,16 +108,16 @@ def read_with_failure(loop, owned, kind, before, size, failure):
     far.sendall(pattern(before))
     loop.run_until_complete(received(protocol, before))
     far.sendall(pattern(size, seed=2))
-    failing(loop, *failure)
+    run_lacking(loop, Lacking(*failure))
     try:
         far.sendall(b"behind")
     except OSError:
         assert protocol.losses or protocol.transport.is_closing()
-    turns(loop)
+    turn(loop)
     protocol.transport.resume_reading()
     expected = pattern(before) + pattern(size, seed=2) + b"behind"
     loop.run_until_complete(received(protocol, len(expected)))
-    turns(loop)
+    turn(loop)
     got = protocol.data
     ended = list(protocol.losses)
     if ended:
@@ -151,7 +126,7 @@ def read_with_failure(loop, owned, kind, before, size, failure):
     else:
         assert got == expected
     protocol.transport.abort()
-    turns(loop)
+    turn(loop)
     assert len(protocol.losses) == 1
     far.close()
     return bool(ended)
@@ -187,13 +162,13 @@ def write_with_failure(loop, owned, data, failure):
             transport.write(part)
             written[number] = True
 
-    failing(loop, *failure, write)
+    run_lacking(loop, Lacking(*failure), write)
     transport.write(b"behind")
     transport.close()
     got = b""
     far.setblocking(False)
     while True:
-        turns(loop, 1)
+        turn(loop, 1)
         try:
             part = far.recv(1 << 20)
         except BlockingIOError:
@@ -203,7 +178,7 @@ def write_with_failure(loop, owned, data, failure):
         if not part:
             break
         got += part
-    turns(loop)
+    turn(loop)
     ended = list(protocol.losses)
     if ended != [None]:
         assert [type(error) for error in ended] == [MemoryError]

@@ -123,7 +123,9 @@ class Child:
 def environment(loop):
     """The environment that chooses the loop; a filter makes the choice itself."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-    return {**kept, "URING_LOOP_BACKEND": loop} if loop in ("io_uring", "epoll") else kept
+    if loop in ("io_uring", "epoll"):
+        kept["URING_LOOP_BACKEND"] = loop
+    return kept
 
 
 def filtered(command):
