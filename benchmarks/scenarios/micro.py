@@ -271,13 +271,9 @@ async def _aiohttp_client():
     import aiohttp
     from aiohttp import web
 
-    async def hello(request):
-        return web.Response(text="Hello, world!")
+    from benchmarks.scenarios.servers import aiohttp_hello
 
-    app = web.Application()
-    app.router.add_get("/", hello)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
+    runner = await aiohttp_hello()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     url = "http://{}:{}/".format(*runner.addresses[0])

@@ -221,7 +221,8 @@ async def _start_uvicorn(where):
     return listener.getsockname()[1]
 
 
-async def _start_aiohttp(where):
+async def aiohttp_hello():
+    """The runner of an application that greets; the caller adds a site."""
     from aiohttp import web
 
     async def hello(request):
@@ -231,6 +232,13 @@ async def _start_aiohttp(where):
     app.router.add_get("/", hello)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
+    return runner
+
+
+async def _start_aiohttp(where):
+    from aiohttp import web
+
+    runner = await aiohttp_hello()
     listener = _listener(where)
     await _keep(web.SockSite(runner, listener, backlog=BACKLOG)).start()
     return listener.getsockname()[1]
