@@ -77,8 +77,10 @@ def _troubles(scenario):
         checks.append(lambda: programs.need_program("openssl"))
     if scenario.runner == "http":
         checks.append(lambda: programs.need_program("wrk"))
-    if scenario.kind == "redis":
+    if scenario.kind.startswith("redis"):
         checks.append(lambda: programs.need_program("redis-server"))
+    if scenario.kind == "asyncpg":
+        checks.append(lambda: programs.need_program("postgres"))
     for check in checks:
         try:
             check()

@@ -1,6 +1,8 @@
 """Find the programs and modules that a run needs, or name the package to install."""
 
+import glob
 import importlib.util
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,12 +13,16 @@ OPENSSL_SECONDS = 60
 # Debian's package for each program.
 PACKAGES = {"cc": "gcc libc6-dev", "wrk": "wrk", "strace": "strace",
             "openssl": "openssl", "redis-server": "redis-server",
-            "perf": "linux-perf", "valgrind": "valgrind"}
+            "perf": "linux-perf", "valgrind": "valgrind",
+            "initdb": "postgresql", "postgres": "postgresql"}
+# Debian puts PostgreSQL's programs into a folder for each version.
+FOLDERS = "/usr/lib/postgresql/*/bin"
 
 
 def need_program(name):
     """The path of a program, or an error that names the package to install."""
-    path = shutil.which(name)
+    folders = [os.environ.get("PATH", os.defpath), *sorted(glob.glob(FOLDERS))]
+    path = shutil.which(name, path=os.pathsep.join(folders))
     if not path:
         raise BenchmarkError(
             f"{name} is not installed; run: apt install {PACKAGES[name]}")

@@ -10,7 +10,7 @@ from benchmarks.pages.rows import (HEADINGS, MEAN_HEADINGS, NONE, all_ratios, ce
 from benchmarks.scenarios.catalogue import FAIR_CONNECTIONS
 from benchmarks.scenarios.loops import label
 
-APT = "gcc libc6-dev libssl-dev openssl wrk strace linux-perf redis-server"
+APT = "gcc libc6-dev libssl-dev openssl wrk strace linux-perf redis-server postgresql"
 # Rarer calls are left out: they do not belong to a request.
 LEAST_CALLS = 0.01
 

@@ -204,6 +204,8 @@ def _applications():
                    chart=True, needs=("redis",))
     yield Scenario("redis-pipeline", "redis-py, 50 tasks, pipelines of 10", group,
                    "micro", "redis_pipeline", chart=True, needs=("redis",))
+    yield Scenario("asyncpg", "asyncpg, 20 connections, select 1", group, "micro",
+                   "asyncpg", unit="queries/s", chart=True, needs=("asyncpg",))
 
 
 def _micro(kind, title, unit="calls/s", **options):

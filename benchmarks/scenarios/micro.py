@@ -267,6 +267,28 @@ async def _redis_pipeline(port):
 
 
 @contextlib.asynccontextmanager
+async def _asyncpg(port, connections_count=20):
+    import asyncpg
+
+    connections = [
+        await asyncpg.connect(host="127.0.0.1", port=port, user="postgres",
+                              database="postgres", ssl=False)
+        for _ in range(connections_count)]
+
+    async def fetch(connection, count):
+        for _ in range(count):
+            await connection.fetchval("select 1")
+
+    async def batch(count=10):
+        await asyncio.gather(*[fetch(one, count) for one in connections])
+        return connections_count * count
+
+    yield batch
+    for connection in connections:
+        await connection.close()
+
+
+@contextlib.asynccontextmanager
 async def _aiohttp_client():
     import aiohttp
     from aiohttp import web
@@ -332,4 +354,5 @@ BODIES = {
     "broadcast": _broadcast,
     "redis": _redis,
     "redis_pipeline": _redis_pipeline,
+    "asyncpg": _asyncpg,
 }
