@@ -25,7 +25,8 @@ from types import ModuleType
 # completeness of both lists are tested in tests/contract/test_lazy.py.
 COMPILED = (
     "driver.ring", "driver.buffer_pool", "driver.handover", "scheduler.busy_poll",
-    "scheduler.clock", "scheduler.wakeup", "scheduler.handles", "scheduler.timer_heap",
+    "scheduler.clock", "scheduler.wakeup", "scheduler.handles",
+    "scheduler.callback_watch", "scheduler.timer_heap",
     "scheduler.held_writes", "scheduler.loop_core", "scheduler.watch",
     "scheduler.watches",
     "net.address", "net.gather", "net.transport", "net.backlog", "net.tls",

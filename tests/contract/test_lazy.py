@@ -16,8 +16,8 @@ NAMES = re.compile(r"^\s*(?:from|cimport|import) +uring_loop\.([\w.]+)", re.MULT
 # Chosen by users beside a loop that they have made: ordinary imports.
 ORDINARY = {"lazy", "glib", "hosts", "guest.glib", "guest.hosts", "gunicorn",
             "__main__"}
-# The commands are not imported by the package, only by `python -m uring_loop`.
-COMMANDS = "cli"
+# The package imports neither the commands of `python -m uring_loop` nor telemetry.
+OPTIONAL = ("cli", "telemetry")
 
 
 def sources():
@@ -55,7 +55,7 @@ def test_every_compiled_module_is_listed_once():
 def test_every_python_module_is_listed_once():
     paths = [path.relative_to(PACKAGE).with_suffix("").parts
              for path in [*PACKAGE.glob("*.py"), *PACKAGE.glob("*/*.py")]
-             if path.parent.name != COMMANDS]
+             if path.parent.name not in OPTIONAL]
     packages = {parts[0] for parts in paths if parts[1:] == ("__init__",)}
     modules = {".".join(parts) for parts in paths if parts[-1] != "__init__"}
     assert set(lazy.PYTHON) == packages | {""}
