@@ -10,9 +10,9 @@ import select
 import uring_loop
 
 
-def run(loop):
+def run(loop: uring_loop.Loop) -> None:
     """Run the loop in this main loop until loop.stop()."""
-    ended = []
+    ended: list[bool] = []
     guest = loop.guest()
     poll = select.poll()
     with guest.running(on_stop=lambda: ended.append(True)):
@@ -25,7 +25,7 @@ def run(loop):
                 guest.dispatch()
 
 
-async def main(loop):
+async def main(loop: uring_loop.Loop) -> None:
     for number in range(3):
         print(f"turn {number} on {loop.backend}")
         await asyncio.sleep(0.01)

@@ -16,6 +16,15 @@ from uring_loop import Loop
 __all__ = ["Collector", "Instrumentation", "instrument"]
 
 class Instrumentation:
+    def __init__(
+        self,
+        loop: Loop | None,
+        name: str,
+        meter_provider: MeterProvider | None,
+        tracer_provider: TracerProvider | None,
+        lag_interval: float,
+        slow_callback: float | None,
+    ) -> None: ...
     def close(self) -> None: ...
 
 def instrument(
