@@ -259,6 +259,27 @@ def test_bytecode_that_is_missing_is_made():
                    "-X", "pycache_prefix=/dev/null/none", option) == ["open"]
 
 
+def test_where_python_stores_no_bytecode_each_module_is_compiled_when_it_is_used():
+    """From its source in memory: no file is opened then."""
+    assert run("""
+import sys
+compiled, opened = [], []
+def note(event, args):
+    if event == "compile" and args[1] is not None:
+        compiled.append(str(args[1]))
+    elif event == "open":
+        opened.append(args[0])
+sys.addaudithook(note)
+import uring_loop
+uring_loop.new_event_loop().close()
+module = sys.modules["uring_loop.files.textfile"]
+print(module.__file__ in compiled)
+opened.clear()
+module.TextFile
+print(module.__file__ in compiled, opened)
+""", "-B", "-X", "pycache_prefix=/dev/null/none") == ["False", "True []"]
+
+
 def test_modules_in_an_archive_are_found(tmp_path):
     """Also those of the stdlib: programs are shipped in this way."""
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
