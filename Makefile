@@ -3,6 +3,7 @@
 #   make serve     an HTTP server on the loop (uvicorn with examples/asgi_app.py)
 #   make test      all tests
 #   make examples  every example, each checked
+#   make docs      the documentation as a site, in build/site
 #   make clean     removes the environment and what was built
 #
 # make test PYTHON=python3.12 VENV=.venv-3.12 takes another Python.
@@ -15,7 +16,7 @@ PORT ?= 8000
 SOURCES := $(wildcard uring_loop/*/*.p[yx][xd] include/*.h) setup.py pyproject.toml
 PIP := $(VENV)/bin/pip --disable-pip-version-check --quiet install
 
-.PHONY: serve test examples clean
+.PHONY: serve test examples docs clean
 
 serve: $(VENV)/server
 	@echo 'Try it: curl http://$(HOST):$(PORT)/'
@@ -27,6 +28,10 @@ test: $(VENV)/tests
 
 examples: $(VENV)/examples
 	$(VENV)/bin/python examples/run_all.py
+
+docs: $(VENV)/docs
+	$(VENV)/bin/python -m sphinx -q -W --keep-going -b html docs build/site
+	@echo 'Open build/site/index.html'
 
 # Built in place, so that Python finds the compiled modules in this folder, too.
 $(VENV)/built: $(SOURCES)
@@ -44,6 +49,10 @@ $(VENV)/server: $(VENV)/built
 
 $(VENV)/examples: $(VENV)/built examples/requirements.txt
 	$(PIP) -r examples/requirements.txt
+	touch $@
+
+$(VENV)/docs: $(VENV)/built docs/requirements.txt
+	$(PIP) -r docs/requirements.txt
 	touch $@
 
 clean:

@@ -16,12 +16,13 @@ from aiohttp import WSMsgType, web
 import uring_loop
 
 
-async def hello(request):
+async def hello(request: web.Request) -> web.Response:
     loop = asyncio.get_running_loop()
-    return web.json_response({"hello": "world", "backend": loop.backend})
+    return web.json_response(
+        {"hello": "world", "backend": getattr(loop, "backend", None)})
 
 
-async def slow(request):
+async def slow(request: web.Request) -> web.Response:
     """The loop serves other requests while this one sleeps."""
     try:
         seconds = min(float(request.query.get("seconds", "1")), 10)
@@ -31,7 +32,7 @@ async def slow(request):
     return web.Response(text=f"slept {seconds} s\n")
 
 
-async def websocket_echo(request):
+async def websocket_echo(request: web.Request) -> web.WebSocketResponse:
     socket = web.WebSocketResponse()
     await socket.prepare(request)
     async for message in socket:
@@ -42,7 +43,7 @@ async def websocket_echo(request):
     return socket
 
 
-def make_app():
+def make_app() -> web.Application:
     app = web.Application()
     app.add_routes([
         web.get("/", hello),
@@ -53,7 +54,7 @@ def make_app():
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080)
     options = parser.parse_args()

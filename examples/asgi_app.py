@@ -11,9 +11,15 @@ loop, and the application does not depend on it. Needs uvicorn 0.36 or later.
 import argparse
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 
 
-async def app(scope, receive, send):
+async def app(scope: Message, receive: Receive, send: Send) -> None:
     """Answers every request with the loop and the backend that served it."""
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
@@ -38,7 +44,7 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": body})
 
 
-async def lifespan(receive, send):
+async def lifespan(receive: Receive, send: Send) -> None:
     """The server's start and end: the place to open and close what requests share."""
     while True:
         kind = (await receive())["type"]        # lifespan.startup or .shutdown
@@ -50,7 +56,7 @@ async def lifespan(receive, send):
 if __name__ == "__main__":
     import uvicorn
 
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     options = parser.parse_args()

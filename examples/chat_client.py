@@ -14,7 +14,7 @@ import sys
 import uring_loop
 
 
-async def keyboard():
+async def keyboard() -> asyncio.StreamReader:
     """A StreamReader of standard input."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
@@ -23,7 +23,8 @@ async def keyboard():
     return reader
 
 
-async def send_lines(source, writer):
+async def send_lines(
+        source: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     async for line in source:
         writer.write(line)
         await writer.drain()
@@ -31,7 +32,7 @@ async def send_lines(source, writer):
     writer.write_eof()
 
 
-async def main(host, port, name):
+async def main(host: str, port: int, name: str) -> None:
     reader, writer = await asyncio.open_connection(host, port)
     writer.write(name.encode() + b"\n")
     typing = asyncio.create_task(send_lines(await keyboard(), writer))
@@ -39,12 +40,12 @@ async def main(host, port, name):
         print(line.decode(errors="replace").rstrip(), flush=True)
     typing.cancel()
     writer.close()
-    backend = asyncio.get_running_loop().backend
+    backend = getattr(asyncio.get_running_loop(), "backend", "of another loop")
     print(f"* you have left, backend {backend}", flush=True)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("name")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8008)

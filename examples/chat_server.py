@@ -21,10 +21,10 @@ UNREAD_BYTES_MOST = 1024 * 1024
 class Room:
     """The connected clients."""
 
-    def __init__(self):
-        self.writers = {}
+    def __init__(self) -> None:
+        self.writers: dict[asyncio.StreamWriter, str] = {}
 
-    def say(self, line, sender=None):
+    def say(self, line: str, sender: asyncio.StreamWriter | None = None) -> None:
         for writer in list(self.writers):
             if writer is sender:
                 continue
@@ -33,7 +33,8 @@ class Room:
             else:
                 writer.write(line.encode() + b"\n")
 
-    async def welcome(self, reader, writer):
+    async def welcome(self, reader: asyncio.StreamReader,
+                      writer: asyncio.StreamWriter) -> None:
         """Serve one client until it leaves."""
         try:
             name = (await reader.readline()).decode(errors="replace").strip()
@@ -45,22 +46,22 @@ class Room:
         except (ConnectionError, ValueError):
             pass    # gone, or a line longer than the stream's limit of 64 KiB
         finally:
-            name = self.writers.pop(writer, None)
+            left = self.writers.pop(writer, None)
             writer.close()
-            if name is not None:
-                self.say(f"* {name} has left")
+            if left is not None:
+                self.say(f"* {left} has left")
 
 
-async def main(host, port):
+async def main(host: str, port: int) -> None:
     server = await asyncio.start_server(Room().welcome, host, port)
-    backend = asyncio.get_running_loop().backend
+    backend = getattr(asyncio.get_running_loop(), "backend", "of another loop")
     print(f"chat server on {host}:{port}, backend {backend}", flush=True)
     async with server:
         await server.serve_forever()
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8008)
     options = parser.parse_args()

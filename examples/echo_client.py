@@ -17,17 +17,19 @@ import uring_loop
 class RoundTrips(asyncio.Protocol):
     """Sends a message, waits for all of it to come back, sends it again."""
 
-    def __init__(self, message, count):
+    def __init__(self, message: bytes, count: int) -> None:
         self.message = message
         self.count = count
         self.received = bytearray()
-        self.done = asyncio.get_running_loop().create_future()
+        self.done: asyncio.Future[None] = (
+            asyncio.get_running_loop().create_future())
 
-    def connection_made(self, transport):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         transport.write(self.message)
 
-    def data_received(self, data):
+    def data_received(self, data: bytes) -> None:
         self.received += data
         if len(self.received) < len(self.message):
             return
@@ -42,7 +44,7 @@ class RoundTrips(asyncio.Protocol):
         else:
             self.transport.close()
 
-    def connection_lost(self, exc):
+    def connection_lost(self, exc: Exception | None) -> None:
         if self.done.done():
             return
         if exc is None and self.count:
@@ -53,7 +55,7 @@ class RoundTrips(asyncio.Protocol):
             self.done.set_exception(exc)
 
 
-async def main(host, port, count, size):
+async def main(host: str, port: int, count: int, size: int) -> None:
     loop = asyncio.get_running_loop()
     message = os.urandom(size)
     start = time.perf_counter()
@@ -62,11 +64,11 @@ async def main(host, port, count, size):
     await protocol.done
     seconds = time.perf_counter() - start
     print(f"{count} echoes of {size} bytes, {count / seconds:.0f} per second, "
-          f"backend {loop.backend}")
+          f"backend {getattr(loop, 'backend', 'of another loop')}")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8007)
     parser.add_argument("--count", type=int, default=10_000, help="round trips")

@@ -16,31 +16,33 @@ import uring_loop
 class Echo(asyncio.Protocol):
     """One object for each connection; bytes arrive by a direct call."""
 
-    def connection_made(self, transport):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
         self.transport = transport
 
-    def data_received(self, data):
+    def data_received(self, data: bytes) -> None:
         self.transport.write(data)
 
     # A peer that does not read must not fill our memory: stop reading from it
     # while more than get_write_buffer_limits() waits to be sent.
-    def pause_writing(self):
+    def pause_writing(self) -> None:
         self.transport.pause_reading()
 
-    def resume_writing(self):
+    def resume_writing(self) -> None:
         self.transport.resume_reading()
 
 
-async def main(host, port):
+async def main(host: str, port: int) -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(Echo, host, port)
-    print(f"echo server on {host}:{port}, backend {loop.backend}", flush=True)
+    backend = getattr(loop, "backend", "of another loop")
+    print(f"echo server on {host}:{port}, backend {backend}", flush=True)
     async with server:
         await server.serve_forever()
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8007)
     options = parser.parse_args()

@@ -14,14 +14,15 @@ from uring_loop.glib import GLibRunner
 PAGE = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\nConnection: close\r\n\r\nHello, GLib!"
 
 
-async def answer(reader, writer):
+async def answer(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.readuntil(b"\r\n\r\n")
     writer.write(PAGE)
     await writer.drain()
     writer.close()
 
 
-async def get(port):
+async def get(port: int) -> str:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
     page = await reader.read()
@@ -29,13 +30,13 @@ async def get(port):
     return page.partition(b"\r\n\r\n")[2].decode()
 
 
-async def main(requests):
+async def main(requests: int) -> None:
     ticks = 0
 
-    def tick():
+    def tick() -> bool:
         nonlocal ticks
         ticks += 1
-        return GLib.SOURCE_CONTINUE
+        return True     # once more
 
     timer = GLib.timeout_add(1, tick)
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
@@ -47,7 +48,7 @@ async def main(requests):
     GLib.source_remove(timer)
     loop = asyncio.get_running_loop()
     print(f"{len(pages)} pages say {set(pages)}, GLib's timer went on, "
-          f"backend {loop.backend}")
+          f"backend {getattr(loop, 'backend', None)}")
 
 
 if __name__ == "__main__":

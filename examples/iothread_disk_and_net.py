@@ -29,27 +29,29 @@ import uring_loop
 BLOCK_BYTES = 4 << 20
 BLOCKS = 16
 KEPT = 2000     # the number of round trips of which percentiles are taken
+# How many, their median, and the time that one in a hundred exceeds.
+Numbers = tuple[int, float, float]
 
 
 class Work:
     """The work of a thread; `snapshot` runs in that thread, so it needs no lock."""
 
-    def __init__(self, name, unit):
-        self.name, self.unit = name, unit
-        self.done, self.seconds = 0, collections.deque(maxlen=KEPT)
+    def __init__(self, name: str, unit: str) -> None:
+        self.name, self.unit, self.done = name, unit, 0
+        self.seconds: collections.deque[float] = collections.deque(maxlen=KEPT)
 
-    def note(self, seconds):
+    def note(self, seconds: float) -> None:
         self.done += 1
         self.seconds.append(seconds)
 
-    def snapshot(self):
+    def snapshot(self) -> Numbers:
         ordered = sorted(self.seconds) or [0.0]
         return (self.done, ordered[len(ordered) // 2],
                 ordered[len(ordered) * 99 // 100])
 
 
 class Disk(Work):
-    async def run(self, path):
+    async def run(self, path: str) -> None:
         with open(path, "rb", buffering=0) as file:
             while True:
                 begin = time.monotonic()
@@ -61,7 +63,7 @@ class Disk(Work):
 
 
 class Net(Work):
-    async def run(self):
+    async def run(self) -> None:
         server = await asyncio.start_server(self.echo, "127.0.0.1", 0)
         async with server:
             reader, writer = await asyncio.open_connection(
@@ -75,14 +77,16 @@ class Net(Work):
             finally:
                 writer.close()
 
-    async def echo(self, reader, writer):
+    async def echo(self, reader: asyncio.StreamReader,
+                   writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(100):
                 writer.write(data)
         writer.close()
 
 
-def table(rows, seconds):
+def table(rows: list[tuple[Work, uring_loop.IOThread, Numbers]],
+          seconds: float) -> Table:
     shown = Table(title=f"after {seconds:.1f} s")
     for column in ("work", "thread", "backend"):
         shown.add_column(column)
@@ -96,7 +100,8 @@ def table(rows, seconds):
     return shown
 
 
-def watch(pairs, seconds, console):
+def watch(pairs: list[tuple[Work, uring_loop.IOThread]], seconds: float,
+          console: Console) -> None:
     """Ask both threads for their numbers until the time is over."""
     begin = time.monotonic()
     with Live(console=console, refresh_per_second=4) as live:
@@ -107,7 +112,7 @@ def watch(pairs, seconds, console):
             live.update(table(rows, time.monotonic() - begin))
 
 
-def main(options):
+def main(options: argparse.Namespace) -> None:
     disk, net = Disk("disk", "blocks"), Net("net", "pings")
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(tempfile.NamedTemporaryFile())
@@ -129,7 +134,7 @@ def main(options):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--one-thread", action="store_true")
     main(parser.parse_args())

@@ -234,6 +234,12 @@ async def static_files(backend):
         return f"{len(whole)} bytes, and 10 of them"
 
 
+async def poll_host(backend):
+    text = await run("poll_host.py")
+    check(f"turn 2 on {backend}" in text, f"not on {backend}: {text}")
+    return text.strip().splitlines()[-1]
+
+
 async def tests_with_hook(backend):
     return await run_pytest("pytest_hook")
 
@@ -288,7 +294,7 @@ async def qt_window(backend):
 
 
 EXAMPLES = [echo, chat, asgi, asgi_by_command, aiohttp, static_files, iothreads,
-            sharded, tests_with_hook, tk_chat, qt_window]
+            sharded, poll_host, tests_with_hook, tk_chat, qt_window]
 # Elsewhere PyGObject would have to be compiled.
 if sys.base_prefix == "/usr":
     EXAMPLES.append(glib_http)

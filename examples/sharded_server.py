@@ -24,26 +24,27 @@ import uring_loop
 class Http(asyncio.Protocol):
     """The part of HTTP/1.1 that curl and wrk need: GET, keep-alive, pipelining."""
 
-    served = collections.Counter()
+    served: collections.Counter[str] = collections.Counter()
 
-    def connection_made(self, transport):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self.unread = b""
         self.thread = threading.current_thread().name
         body = json.dumps({
             "thread": self.thread,
-            "backend": asyncio.get_running_loop().backend,
+            "backend": getattr(asyncio.get_running_loop(), "backend", None),
         }).encode() + b"\n"
         self.answer = (b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
                        b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
 
-    def data_received(self, data):
+    def data_received(self, data: bytes) -> None:
         *requests, self.unread = (self.unread + data).split(b"\r\n\r\n")
         self.served[self.thread] += len(requests)
         self.transport.write(self.answer * len(requests))
 
 
-def main(options):
+def main(options: argparse.Namespace) -> None:
     with uring_loop.IOThreadGroup(options.threads, "shard") as group:
         if options.path:
             future = group.create_server(Http, path=options.path)
@@ -61,7 +62,7 @@ def main(options):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8008)

@@ -15,14 +15,15 @@ import os
 from aiohttp import web
 
 import uring_loop
+from uring_loop.files.opening import BinaryFile
 
 CHUNK_BYTES = 256 * 1024
 
 
-def make_app(folder):
+def make_app(folder: str) -> web.Application:
     root = uring_loop.Path(os.path.realpath(folder))
 
-    async def serve(request):
+    async def serve(request: web.Request) -> web.StreamResponse:
         # resolve() looks at each link: one call in a thread.
         path = await (root / request.match_info["path"]).resolve()
         if not path.is_relative_to(root) or not await path.is_file():
@@ -35,13 +36,14 @@ def make_app(folder):
     return app
 
 
-async def send(request, file, size):
+async def send(request: web.Request, file: BinaryFile,
+               size: int) -> web.StreamResponse:
     try:
         begin, end, _ = request.http_range.indices(size)
     except ValueError:
         raise web.HTTPRequestRangeNotSatisfiable from None
     response = web.StreamResponse(headers={"Accept-Ranges": "bytes"})
-    response.content_type = mimetypes.guess_type(file.name)[0] or (
+    response.content_type = mimetypes.guess_type(str(file.name))[0] or (
         "application/octet-stream")
     response.content_length = max(end - begin, 0)
     if "Range" in request.headers:
@@ -59,7 +61,7 @@ async def send(request, file, size):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--folder", default=".")

@@ -18,7 +18,7 @@ FLOORS = (
     ("net", "process", "files", "guest"),
     ("loop",),
     ("running", "policy", "threads"),
-    ("cli",),
+    ("cli", "telemetry"),
     ("__init__", "__main__", "glib", "gunicorn", "hosts"),
 )
 FLOOR_OF = {name: level for level, names in enumerate(FLOORS) for name in names}

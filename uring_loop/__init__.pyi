@@ -60,6 +60,12 @@ class Loop(asyncio.SelectorEventLoop):
     def set_poll(
         self, *, max_ns: int = 0, grow: int = 0, shrink: int = 0) -> None: ...
     def statistics(self) -> Statistics: ...
+    def watch_callbacks(
+        self,
+        report: Callable[[object, float, float], object] | None,
+        *,
+        seconds: float = 0.1,
+    ) -> None: ...
     def guest(self, *, budget: float = 0.005) -> Guest: ...
 
 class Guest:
@@ -79,6 +85,11 @@ class Guest:
 
 class Statistics(NamedTuple):
     iterations: int
+    callbacks: int
+    busy_seconds: float
+    received_bytes: int
+    sent_bytes: int
+    accepts: int
     enters: int
     completions: int
     full_queues: int
@@ -137,6 +148,8 @@ class IOThread(_Ends):
     def join(self, timeout: float | None = None) -> None: ...
 
 class ShardedServer:
+    def __init__(
+        self, threads: Iterable[IOThread], first: asyncio.Server) -> None: ...
     @property
     def addresses(self) -> tuple[Any, ...]: ...
     def close(self, grace_seconds: float | None = None) -> Future[None]: ...

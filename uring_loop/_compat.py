@@ -200,3 +200,6 @@ else:
 # These suspend the current task of a loop while its thread runs another loop.
 leave_task = asyncio.tasks._leave_task
 enter_task = asyncio.tasks._enter_task
+
+# How a task came to where it waits; from 3.14 on, else None.
+format_call_graph = getattr(asyncio, "format_call_graph", None)

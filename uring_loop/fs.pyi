@@ -1,1 +1,2 @@
 from uring_loop.files.fs import *
+from uring_loop.files.fs import __all__ as __all__

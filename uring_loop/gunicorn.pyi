@@ -1,11 +1,12 @@
-"""Types of uring_loop.gunicorn. The bases are uvicorn's, if it is installed."""
+"""Types of uring_loop.gunicorn. The bases are uvicorn_worker's, which has no types."""
 
 from typing import Any
+
+__all__ = ["UvicornH11Worker", "UvicornWorker"]
 
 class UvicornWorker:
     CONFIG_KWARGS: dict[str, Any]
     def __init__(self, *args: Any, **kwargs: Any) -> None: ...
     def run(self) -> None: ...
-    def __getattr__(self, name: str) -> Any: ...
 
 class UvicornH11Worker(UvicornWorker): ...

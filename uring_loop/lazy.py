@@ -4,7 +4,8 @@ Most modules are not needed to make a loop, so start-up does not run them. But a
 that runs later can read no file: the program may have called chroot(), have no free
 descriptor, or have been upgraded in place. So the code of all modules is in memory from
 the start. The compiled modules are in one shared object, and the bytecode of the others
-is read here, which is much cheaper than running it.
+is read here, which is much cheaper than running it; their source, where Python stores no
+bytecode.
 
 Each module is in sys.modules from the start, as an object whose first missing attribute
 runs the module. So `import`, `from … import` and `cimport` work as for other modules.
@@ -18,6 +19,7 @@ import os
 import struct
 import sys
 import threading
+from functools import partial
 from importlib._bootstrap import module_from_spec
 from importlib._bootstrap_external import MAGIC_NUMBER
 from types import ModuleType
@@ -26,7 +28,8 @@ from types import ModuleType
 # completeness of both lists are tested in tests/contract/test_lazy.py.
 COMPILED = (
     "driver.ring", "driver.buffer_pool", "driver.handover", "scheduler.busy_poll",
-    "scheduler.clock", "scheduler.wakeup", "scheduler.handles", "scheduler.timer_heap",
+    "scheduler.clock", "scheduler.wakeup", "scheduler.handles",
+    "scheduler.callback_watch", "scheduler.timer_heap",
     "scheduler.held_writes", "scheduler.loop_core", "scheduler.watch",
     "scheduler.watches",
     "net.address", "net.gather", "net.transport", "net.backlog", "net.tls",
@@ -266,17 +269,33 @@ def source_spec(name, path):
 
 
 def register_source(spec, bytecode_path, buffer):
-    code = read_bytecode(spec.origin, bytecode_path, buffer)
-    if code is None:
-        # There is no bytecode yet, or the files are in an archive.
-        from importlib.util import find_spec
-        spec = find_spec(spec.name)
-        code = spec.loader.get_code(spec.name)
+    bytecode = read_bytecode(spec.origin, bytecode_path, buffer)
+    if bytecode is None:
+        spec, load = load_without_bytecode(spec)
+    else:
+        load = partial(marshal.loads, bytecode)
 
     def start(module):
-        exec(marshal.loads(code) if isinstance(code, bytes) else code, vars(module))
+        exec(load(), vars(module))
 
     register(ModuleType(spec.name), spec, start)
+
+
+def load_without_bytecode(spec):
+    """(spec, function that returns the module's code and reads no file)."""
+    if sys.dont_write_bytecode:
+        # Compiled anew in each process: only what is used, when it is used.
+        try:
+            source = spec.loader.get_data(spec.origin)
+        except OSError:
+            pass
+        else:
+            return spec, partial(spec.loader.source_to_code, source, spec.origin)
+    # There is no bytecode yet, which this stores, or the files are in an archive.
+    from importlib.util import find_spec
+    spec = find_spec(spec.name)
+    code = spec.loader.get_code(spec.name)
+    return spec, lambda: code
 
 
 def read_bytecode(path, bytecode_path, buffer):

@@ -149,6 +149,17 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         if self._signal_handlers or current != self._csock.fileno():
             signal.set_wakeup_fd(current)
 
+    def watch_callbacks(self, report, *, seconds=0.1):
+        """Measure all callbacks, and call `report(what, start, took)` after each one
+        that took `seconds` or longer; None: measure nothing. For telemetry.
+
+        `what` is a Handle, or the operation of a transport whose completion called a
+        protocol; `start` is by the loop's clock. Meanwhile `busy_seconds` of
+        `statistics()` grows.
+        """
+        self.callback_watch.set_report(report, seconds)
+        self.timed = bool(self.get_debug()) or report is not None
+
     def guest(self, **options):
         """A Guest, through which a foreign main loop runs this one; options of
         Guest."""

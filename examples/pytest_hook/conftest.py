@@ -6,11 +6,16 @@ apply it to all of them.
 """
 
 import asyncio
+from collections.abc import Callable, Mapping
+
+import pytest
 
 import uring_loop
 
 
-def pytest_asyncio_loop_factories(config, item):
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     return {
         "uring_loop": uring_loop.new_event_loop,
         "asyncio": asyncio.SelectorEventLoop,

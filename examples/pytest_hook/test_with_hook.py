@@ -7,6 +7,7 @@ Each test runs twice and says so in its name: test_echo[uring_loop], test_echo[a
 """
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
@@ -15,9 +16,10 @@ import uring_loop
 
 
 @pytest_asyncio.fixture
-async def echo_port():
+async def echo_port() -> AsyncIterator[int]:
     """The port of a server that lives as long as the test, on the test's loop."""
-    async def echo(reader, writer):
+    async def echo(
+            reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
             writer.write(data)
             await writer.drain()
@@ -30,7 +32,7 @@ async def echo_port():
 
 
 @pytest.mark.asyncio
-async def test_echo(echo_port):
+async def test_echo(echo_port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", echo_port)
     writer.write(b"to be, " * 100_000)
     writer.write_eof()
@@ -40,7 +42,7 @@ async def test_echo(echo_port):
 
 
 @pytest.mark.asyncio(loop_factories=["uring_loop"])
-async def test_only_on_uring_loop():
+async def test_only_on_uring_loop() -> None:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, uring_loop.Loop)
     # The backend and its reason; -s shows the output.

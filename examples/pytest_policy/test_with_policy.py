@@ -15,19 +15,19 @@ import uring_loop
 
 
 @pytest.fixture(scope="session")
-def event_loop_policy():
+def event_loop_policy() -> uring_loop.EventLoopPolicy:
     return uring_loop.EventLoopPolicy()
 
 
 @pytest.mark.asyncio
-async def test_runs_on_uring_loop():
+async def test_runs_on_uring_loop() -> None:
     assert isinstance(asyncio.get_running_loop(), uring_loop.Loop)
 
 
 @pytest.mark.asyncio
-async def test_other_threads_get_a_loop_of_their_own():
-    def loop_of_a_thread():
-        async def kind():
+async def test_other_threads_get_a_loop_of_their_own() -> None:
+    def loop_of_a_thread() -> type:
+        async def kind() -> type:
             return type(asyncio.get_running_loop())
         return asyncio.run(kind())
 

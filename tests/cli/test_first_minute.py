@@ -37,7 +37,8 @@ def unbuilt_clone(tmp_path):
 
 def test_the_readmes_first_program_runs_beside_the_clone(unbuilt_clone):
     ended = python(README_SNIPPET, unbuilt_clone.parent, URING_LOOP_BACKEND="epoll")
-    assert (ended.stdout, ended.returncode) == ("epoll\n", 0), ended.stderr
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith("<Loop backend=epoll running=True ")
 
 
 def test_in_a_clone_that_is_not_built_the_error_names_the_cure(unbuilt_clone):
@@ -53,7 +54,8 @@ def test_in_a_clone_built_in_place_it_runs(unbuilt_clone):
     for compiled in package.glob("*.so"):
         os.symlink(compiled, unbuilt_clone / "uring_loop" / compiled.name)
     ended = python(README_SNIPPET, unbuilt_clone, URING_LOOP_BACKEND="epoll")
-    assert (ended.stdout, ended.returncode) == ("epoll\n", 0), ended.stderr
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith("<Loop backend=epoll running=True ")
 
 
 def test_an_installation_for_another_python_names_the_cure(unbuilt_clone):

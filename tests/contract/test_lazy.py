@@ -16,8 +16,8 @@ NAMES = re.compile(r"^\s*(?:from|cimport|import) +uring_loop\.([\w.]+)", re.MULT
 # Chosen by users beside a loop that they have made: ordinary imports.
 ORDINARY = {"lazy", "glib", "hosts", "guest.glib", "guest.hosts", "gunicorn",
             "__main__"}
-# The commands are not imported by the package, only by `python -m uring_loop`.
-COMMANDS = "cli"
+# The package imports neither the commands of `python -m uring_loop` nor telemetry.
+OPTIONAL = ("cli", "telemetry")
 
 
 def sources():
@@ -55,7 +55,7 @@ def test_every_compiled_module_is_listed_once():
 def test_every_python_module_is_listed_once():
     paths = [path.relative_to(PACKAGE).with_suffix("").parts
              for path in [*PACKAGE.glob("*.py"), *PACKAGE.glob("*/*.py")]
-             if path.parent.name != COMMANDS]
+             if path.parent.name not in OPTIONAL]
     packages = {parts[0] for parts in paths if parts[1:] == ("__init__",)}
     modules = {".".join(parts) for parts in paths if parts[-1] != "__init__"}
     assert set(lazy.PYTHON) == packages | {""}
@@ -257,6 +257,27 @@ def test_bytecode_that_is_missing_is_made():
     for option in ("-B", "-O", "-OO"):
         assert run("import uring_loop; print(uring_loop.open.__name__)",
                    "-X", "pycache_prefix=/dev/null/none", option) == ["open"]
+
+
+def test_where_python_stores_no_bytecode_each_module_is_compiled_when_it_is_used():
+    """From its source in memory: no file is opened then."""
+    assert run("""
+import sys
+compiled, opened = [], []
+def note(event, args):
+    if event == "compile" and args[1] is not None:
+        compiled.append(str(args[1]))
+    elif event == "open":
+        opened.append(args[0])
+sys.addaudithook(note)
+import uring_loop
+uring_loop.new_event_loop().close()
+module = sys.modules["uring_loop.files.textfile"]
+print(module.__file__ in compiled)
+opened.clear()
+module.TextFile
+print(module.__file__ in compiled, opened)
+""", "-B", "-X", "pycache_prefix=/dev/null/none") == ["False", "True []"]
 
 
 def test_modules_in_an_archive_are_found(tmp_path):

@@ -5,6 +5,14 @@ from collections.abc import Iterator
 
 from _typeshed import FileDescriptorOrPath, ReadableBuffer, StrOrBytesPath, StrPath
 
+__all__ = [
+    "access", "chmod", "chown", "exists", "getatime", "getctime", "getmtime",
+    "getsize", "getxattr", "isdir", "isfile", "islink", "ismount", "lchown",
+    "lexists", "link", "listdir", "listxattr", "lstat", "makedirs", "mkdir",
+    "mkfifo", "readlink", "realpath", "remove", "removedirs", "removexattr",
+    "rename", "renames", "replace", "rmdir", "samefile", "scandir", "setxattr",
+    "stat", "statvfs", "symlink", "truncate", "unlink", "utime"]
+
 async def stat(
     path: FileDescriptorOrPath,
     *,

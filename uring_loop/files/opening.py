@@ -15,6 +15,10 @@ from uring_loop.files.executor import Call
 from uring_loop.files.rawfile import open_descriptor, raw_file
 from uring_loop.files.textfile import TextFile
 
+__all__ = [
+    "BinaryFile", "Opening", "TextFile", "aligned_buffer", "copyfile", "open",
+    "read_bytes", "read_text", "write_bytes", "write_text"]
+
 # The default buffer size. A trip through the loop costs more than a system call, so the
 # buffers are larger than those of the builtin open().
 BUFFER_BYTES = 65536

@@ -9,6 +9,8 @@ import stat as modes
 from uring_loop.files import fs, opening
 from uring_loop.files.executor import Call
 
+__all__ = ["Path"]
+
 # As in pathlib: a missing file and an invalid name give False.
 ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EBADF, errno.ELOOP)
 

@@ -9,6 +9,8 @@ from _typeshed import OpenBinaryMode, OpenTextMode, ReadableBuffer, StrPath
 
 from uring_loop.files.opening import BinaryFile, Opening, TextFile
 
+__all__ = ["Path"]
+
 class Path(pathlib.PurePosixPath):
     @classmethod
     async def cwd(cls) -> Self: ...

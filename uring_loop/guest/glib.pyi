@@ -1,10 +1,14 @@
 """Types of uring_loop.glib. PyGObject itself has no types: its objects are Any."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 from uring_loop import Guest, Loop
+
+_T = TypeVar("_T")
 
 def attach(
     loop: Loop, context: Any = None, *, priority: int = 0,
@@ -22,7 +26,20 @@ class LoopSource:
 class GLibLoop(Loop):
     def __init__(self, context: Any = None, **options: Any) -> None: ...
 
-class GLibRunner(asyncio.Runner):
+# A subclass of asyncio.Runner, which typeshed calls final: so its methods stand here.
+class GLibRunner:
     def __init__(
         self, context: Any = None, *, debug: bool | None = None,
         **options: Any) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None: ...
+    def close(self) -> None: ...
+    def get_loop(self) -> asyncio.AbstractEventLoop: ...
+    def run(
+        self, coro: Coroutine[Any, Any, _T], *, context: Context | None = None,
+    ) -> _T: ...

@@ -145,6 +145,7 @@ cdef class DatagramTransport(Transport):
                 address = self.book.name(name, min(header.namelen, self.name_bytes))
         finally:
             pool.give_back(flags)
+        self.loop.received_bytes += res - before
         return self.deliver(data, address)
 
     cdef int readable(self) except -1:
@@ -161,6 +162,7 @@ cdef class DatagramTransport(Transport):
             except OSError as exc:
                 self.tell_error(exc)
                 break
+            self.loop.received_bytes += size
             self.deliver(PyBytes_FromStringAndSize(memory, size), address)
         return 0
 
@@ -284,13 +286,15 @@ cdef class DatagramTransport(Transport):
             return False
         if sent < 0:
             self.protocol.error_received(os_error(<int>sent))
+        else:
+            self.loop.sent_bytes += sent
         return True
 
     def send_slowly(self, data, address):
         """Through the socket module, which knows every address and its errors."""
         taken = True
         try:
-            self.sock.sendto(data, address)
+            self.loop.sent_bytes += <int>self.sock.sendto(data, address)
         except (BlockingIOError, InterruptedError):
             taken = False
         except OSError as exc:

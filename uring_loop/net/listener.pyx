@@ -150,6 +150,7 @@ cdef class Listener(Waiter):
                     self.failed(errno)
                 break
             count += 1
+            self.loop.accepts_count += 1
             self.accepted(fd, &peer)
         return count
 

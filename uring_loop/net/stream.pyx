@@ -168,6 +168,7 @@ cdef class StreamTransport(StreamWriter):
             pool.give_back(flags)
             return self.fail_again()
         self.data_step = self.loop.step_number
+        self.loop.received_bytes += size
         if self.buffered and not self.paused and self.pending is None:
             try:
                 self.fill_buffer(pool.borrow(flags), size)
@@ -443,6 +444,7 @@ cdef class StreamTransport(StreamWriter):
             # traceback.
             self.fail(exc, READ_ERROR)
         if size > 0:
+            self.loop.received_bytes += size
             self.note_short(size)
         elif size != -EAGAIN and size != -EINTR:
             self.ended(<int>size)

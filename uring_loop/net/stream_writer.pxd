@@ -26,6 +26,7 @@ cdef class StreamWriter(Transport):
     cdef Py_ssize_t hold_more(self, bytes owner, const char *data,
                               Py_ssize_t size) except -1
     cdef int send_rest(self, bytes data, Py_ssize_t sent) except -1
+    cdef void count_sent(self, Py_ssize_t sent) noexcept
     cdef Py_ssize_t send_now(self, const char *data, Py_ssize_t size) except -2
     cdef int send_backlog(self) except -1
     cdef int backlog_sent(self) except -1

@@ -231,10 +231,12 @@ cdef class StreamWriter(Transport):
         if data is not None:
             sent = send_bytes(self.current_fd(), PyBytes_AS_STRING(data),
                               PyBytes_GET_SIZE(data))
+            self.count_sent(sent)
             if sent == PyBytes_GET_SIZE(data):
                 return 0
         else:
             sent = self.backlog.send(self.current_fd())
+            self.count_sent(sent)
             if self.backlog.bytes_count == 0:
                 self.backlog = None
                 return 0
@@ -263,11 +265,17 @@ cdef class StreamWriter(Transport):
         """The number of bytes sent; -1 if the connection has failed."""
         cdef Py_ssize_t sent = send_bytes(self.current_fd(), data, size)
         if sent >= 0:
+            self.count_sent(sent)
             return sent
         if sent == -EAGAIN or sent == -EINTR:
             return 0
         self.fatal_error(self.send_error(sent), WRITE_ERROR)
         return -1
+
+    cdef void count_sent(self, Py_ssize_t sent) noexcept:
+        # A plain number: cannot raise.
+        if sent > 0:
+            self.loop.sent_bytes += sent
 
     cdef object send_error(self, Py_ssize_t res):
         """The exception for a send(2) that failed.
@@ -317,6 +325,7 @@ cdef class StreamWriter(Transport):
         if self.backlog is None:
             return 0
         sent = self.backlog.send(self.current_fd())
+        self.count_sent(sent)
         if sent < 0 and sent != -EAGAIN and sent != -EINTR:
             return self.send_failed(self.send_error(sent))
         try:

@@ -2,12 +2,13 @@ from uring_loop.driver.buffer_pool cimport BufferPool
 from uring_loop.driver.handover cimport Handover
 from uring_loop.driver.ring cimport Operation, Ring
 from uring_loop.scheduler.busy_poll cimport AdaptivePoll
+from uring_loop.scheduler.callback_watch cimport CallbackWatch
 from uring_loop.scheduler.handles cimport Handle, HandleOwner, TimerHandle
 from uring_loop.scheduler.held_writes cimport HeldWrites
 from uring_loop.scheduler.timer_heap cimport TimerHeap
 from uring_loop.scheduler.wakeup cimport WakeOperation
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 
 cdef class Watcher(Operation):
@@ -58,7 +59,16 @@ cdef class LoopCore(HandleOwner):
     cdef bint has_time_override
     cdef bint has_select_override
     cdef object debug_as_given
+    # Measure each callback? In debug mode, and while telemetry asks for it.
+    cdef public bint timed
+    cdef readonly CallbackWatch callback_watch
+
+    # Counters of `statistics()`.
     cdef unsigned long step_number
+    cdef uint64_t callbacks_count
+    cdef uint64_t received_bytes
+    cdef uint64_t sent_bytes
+    cdef uint64_t accepts_count
 
     # Fields that the stdlib's BaseEventLoop writes or reads: docs/stdlib-hooks.md.
     cdef public bint _stopping

@@ -39,6 +39,7 @@ from uring_loop.driver.libc cimport write
 from uring_loop.driver.ring cimport Operation, Ring
 from uring_loop.driver.uapi cimport ECANCELED, io_uring_cq_ready
 from uring_loop.scheduler.busy_poll cimport AdaptivePoll, now_ns
+from uring_loop.scheduler.callback_watch cimport CallbackWatch
 from uring_loop.scheduler.clock cimport clock_time, clock_value, end_of_due
 from uring_loop.scheduler.handles cimport (
     Handle, HandleOwner, TimerHandle, run_handle)
@@ -95,6 +96,7 @@ cdef class LoopCore(HandleOwner):
         self.retired = []
         self.poll = AdaptivePoll()
         self.held = HeldWrites()
+        self.callback_watch = CallbackWatch()
         self.host_fd = -1
         self.detect_overrides()
 
@@ -128,6 +130,7 @@ cdef class LoopCore(HandleOwner):
     def _debug(self, enabled):
         self.debug = enabled
         self.debug_as_given = enabled
+        self.timed = self.debug or self.callback_watch.report is not None
 
     # ---- scheduling
 
@@ -436,8 +439,11 @@ cdef class LoopCore(HandleOwner):
     def statistics(self):
         """A `Statistics`: what the loop has done so far, and how things stand now."""
         return statistics.gather_statistics(
-            self.ring, self.pool, self.poll, iterations=self.step_number,
-            ready=len(self.ready), timers=len(self.timers.handles))
+            self.ring, self.pool, self.poll, self.callback_watch,
+            iterations=self.step_number, callbacks=self.callbacks_count,
+            received_bytes=self.received_bytes, sent_bytes=self.sent_bytes,
+            accepts=self.accepts_count, ready=len(self.ready),
+            timers=len(self.timers.handles))
 
     cdef double now(self) except? -1:
         return self.time() if self.has_time_override else clock_time()
@@ -487,10 +493,11 @@ cdef class LoopCore(HandleOwner):
         return 0
 
     cdef int run_one(self, handle) except -1:
+        self.callbacks_count += 1
         if isinstance(handle, Handle):
             if (<Handle>handle)._cancelled:
                 return 0
-            if self.debug:
+            if self.timed:
                 self.run_slowly(handle)
             else:
                 run_handle(<Handle>handle)
@@ -501,27 +508,21 @@ cdef class LoopCore(HandleOwner):
         return 0
 
     cdef int run_slowly(self, handle) except -1:
-        """As asyncio in debug mode: say who took long."""
+        """Run a callback and measure it."""
         cdef double start = self.now()
-        cdef double seconds
         self._current_handle = handle
         try:
             handle._run()
-            seconds = self.now() - start
-            if self.debug and seconds >= self.slow_callback_duration:
-                base_events.logger.warning(
-                    "Executing %s took %.3f seconds",
-                    base_events._format_handle(handle), seconds)
         finally:
             self._current_handle = None
-        return 0
+        return self.callback_watch.took(self, handle, start, self.now() - start)
 
     cdef int reap(self, unsigned limit) except -1:
         """Hand out what has completed, so many at most. What an operation could not
         deal with goes to the exception handler; the rest is handed out all the same."""
         while True:
             try:
-                if self.debug:
+                if self.timed:
                     self.reap_slowly(limit)
                 else:
                     self.ring.reap(limit)
@@ -534,17 +535,13 @@ cdef class LoopCore(HandleOwner):
     cdef int reap_slowly(self, Py_ssize_t limit) except -1:
         cdef Py_ssize_t left = self.ring.completions_count
         cdef double start
-        cdef double seconds
         self.ring.full_count += left == self.ring.cq_entries
         left = min(left, limit)
         while left > 0:
             left -= 1
             start = self.now()
-            who = self.ring.reap_one()
-            seconds = self.now() - start
-            if seconds >= self.slow_callback_duration:
-                base_events.logger.warning(
-                    "Executing %r took %.3f seconds", who, seconds)
+            op = self.ring.reap_one()
+            self.callback_watch.took(self, op, start, self.now() - start)
         return 0
 
     # ---- the ring and its thread

@@ -7,6 +7,17 @@ import collections
 FIELDS = (
     # Iterations so far.
     "iterations",
+    # Handles, timers and callbacks of watches that the loop has run, or skipped since
+    # they were cancelled. What completions call is not among them.
+    "callbacks",
+    # Time within callbacks, in seconds: 0 unless debug mode or telemetry measures them.
+    "busy_seconds",
+    # Bytes that stream and datagram transports have received and sent. TLS counts as
+    # it is on the wire; pipes, files and sock_*() do not count.
+    "received_bytes",
+    "sent_bytes",
+    # Connections that listeners have accepted.
+    "accepts",
     # Enters of the driver (`io_uring_enter`, or on epoll the same work by
     # `epoll_wait`), whether they slept or not.
     "enters",
@@ -39,10 +50,11 @@ class Statistics(collections.namedtuple("Statistics", FIELDS)):
     __slots__ = ()
 
 
-def gather_statistics(ring, pool, poll, **counts):
+def gather_statistics(ring, pool, poll, callback_watch, **counts):
     """Collect the numbers of a loop's parts; `pool` is None before the first stream."""
     return Statistics(
         **counts,
+        busy_seconds=callback_watch.busy_seconds,
         enters=ring.enter_count,
         completions=ring.completion_count,
         full_queues=ring.full_count,

@@ -1,0 +1,1 @@
+"""Other programs on our loops, started as docs/programs.md says."""

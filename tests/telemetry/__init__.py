@@ -1,0 +1,1 @@
+"""Statistics, metrics and spans of a loop."""

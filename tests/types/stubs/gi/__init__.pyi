@@ -1,0 +1,1 @@
+"""PyGObject, as far as its types concern us: everything is Any."""
