@@ -31,6 +31,8 @@ cdef class Ring:
     cdef readonly unsigned flags
     cdef readonly str driver
     cdef readonly dict refused
+    # The option `restrict` as far as it is in force: False, True or "files".
+    cdef readonly object restricted
     cdef readonly Py_ssize_t in_flight_count
     cdef readonly unsigned long enter_count
     cdef readonly unsigned long completion_count
@@ -43,6 +45,7 @@ cdef class Ring:
     # Does a request in flight keep its file open? On io_uring it does.
     cdef readonly bint holds_files
 
+    cdef int restrict(self, object wanted, bint disabled) except -1
     cdef int open_epoll(self, unsigned entries, unsigned cq_entries) except -1
     cdef int negotiate_flags(self, unsigned entries, unsigned cq_entries,
                         unsigned flags) except -1

@@ -154,6 +154,7 @@ cdef class Ring:
     single_issuer  whether SINGLE_ISSUER is requested, which "defer" needs
     disabled     create the ring with R_DISABLED: `enable` makes the calling thread the
                  single issuer; entries are submitted only afterwards
+    restrict     True or "files": the kernel refuses what sockets (or files) do not use
     known_flags  set-up flags outside this mask give EINVAL without a system call, as on
                  an older kernel
 
@@ -164,7 +165,7 @@ cdef class Ring:
     def __cinit__(self, *, str driver="io_uring", unsigned sq_entries=256,
                   unsigned cq_entries=0, str taskrun="defer",
                   bint single_issuer=True, bint disabled=False,
-                  unsigned known_flags=0xFFFFFFFF):
+                  object restrict=False, unsigned known_flags=0xFFFFFFFF):
         cdef unsigned flags = (
             IORING_SETUP_SUBMIT_ALL | IORING_SETUP_TASKRUN_FLAG
             | IORING_SETUP_NO_SQARRAY | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP)
@@ -173,6 +174,7 @@ cdef class Ring:
         self.known_flags = known_flags
         self.fork_mark = fork_count
         self.tell_fd = -1
+        self.restricted = False
         self.driver = driver
         self.holds_files = driver == "io_uring"
         check_driver(driver)
@@ -185,13 +187,24 @@ cdef class Ring:
             flags |= IORING_SETUP_SINGLE_ISSUER
         else:
             self.refused["SINGLE_ISSUER"] = "not asked for: single_issuer=False"
-        if disabled:
+        if disabled or restrict:
             flags |= IORING_SETUP_R_DISABLED
         self.negotiate_flags(sq_entries, cq_entries or 4 * sq_entries, flags)
         self.closed = False
-        self.enabled = not disabled
+        self.enabled = not flags & IORING_SETUP_R_DISABLED
         self.owner = thread_token() if self.enabled else 0
         self.check_kernel()
+        if restrict:
+            self.restrict(restrict, disabled)
+
+    cdef int restrict(self, object wanted, bint disabled) except -1:
+        """Restrict the ring, which is disabled yet, to what the loop uses."""
+        res = uring_restrict(&self.ring, self.known_opcodes, wanted == "files")
+        if res < 0:
+            self.close()
+            raise os_error(res)
+        self.restricted = wanted
+        return 0 if disabled else self.enable()
 
     cdef int open_epoll(self, unsigned entries, unsigned cq_entries) except -1:
         res = uring_epoll_queue_init(entries, cq_entries, &self.ring)
