@@ -179,6 +179,13 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         self.close_ring()
         # Releases the last references to listening sockets, which frees their ports.
         self._listeners.clear()
+        exc = self.ring.close_error
+        if exc is not None:
+            self.call_exception_handler({
+                "message": "The kernel refused the ring while the loop was closed; "
+                           f"requests were abandoned: {backends.explain(exc)}",
+                "exception": exc,
+            })
 
     # ---- held writes are sent before other code can look for them
 

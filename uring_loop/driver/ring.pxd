@@ -37,6 +37,8 @@ cdef class Ring:
     cdef readonly unsigned long enter_count
     cdef readonly unsigned long completion_count
     cdef readonly unsigned long full_count
+    # The OSError that ended the wait of close(), or None.
+    cdef readonly object close_error
     # The eventfd to write to when an entry is queued, or -1: see guest_core.pyx.
     cdef int tell_fd
     cdef readonly bint enabled

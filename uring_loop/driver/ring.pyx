@@ -56,7 +56,7 @@ cdef enum:
     # struct io_uring_probe with an entry for each of the 256 possible opcodes.
     PROBE_BYTES = 16 + 256 * 8
 SMALLEST_SQ_ENTRIES = 8
-# The number of retries after ENOMEM, each with half the entries down to the smallest.
+# Retries after ENOMEM, each with half the entries down to the smallest.
 ENOMEM_RETRIES = 12
 # The kernel credits a closed ring's memory to RLIMIT_MEMLOCK 8 to 20 ms after close().
 MEMLOCK_DELAY_SECONDS = 0.01
@@ -158,8 +158,8 @@ cdef class Ring:
     known_flags  set-up flags outside this mask give EINVAL without a system call, as on
                  an older kernel
 
-    `flags` are the set-up flags granted; `refused` maps the name of each flag that was
-    not granted to the reason. Raises OSError with the errno of the set-up.
+    `flags` are the set-up flags granted; `refused` maps the name of each other flag to
+    the reason. Raises OSError with the errno of the set-up.
     """
 
     def __cinit__(self, *, str driver="io_uring", unsigned sq_entries=256,
@@ -183,12 +183,11 @@ cdef class Ring:
             self.open_epoll(sq_entries, cq_entries or 4 * sq_entries)
             return
         flags |= TASKRUN_FLAGS[taskrun]
+        flags |= IORING_SETUP_R_DISABLED if disabled or restrict else 0
         if single_issuer:
             flags |= IORING_SETUP_SINGLE_ISSUER
         else:
             self.refused["SINGLE_ISSUER"] = "not asked for: single_issuer=False"
-        if disabled or restrict:
-            flags |= IORING_SETUP_R_DISABLED
         self.negotiate_flags(sq_entries, cq_entries or 4 * sq_entries, flags)
         self.closed = False
         self.enabled = not flags & IORING_SETUP_R_DISABLED
@@ -678,14 +677,18 @@ cdef class Ring:
         """Cancel all operations, wait for their last completions, release the memory.
 
         Returns the operations that did not complete, whose memory must not be freed;
-        normally the list is empty. A thread that is not the issuer cannot wait.
+        normally the list is empty. A thread that is not the issuer cannot wait. An
+        error of the kernel that ended the wait is in `close_error`.
         """
         if self.closed:
             return []
         if not self.holds_files and not self.is_forked():
             self.change_owner()
-        if self.is_mine():
-            self.drain()
+        try:
+            if self.is_mine():
+                self.drain()
+        except OSError as exc:
+            self.close_error = exc
         return self.abandon()
 
     def __del__(self):
