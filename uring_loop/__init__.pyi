@@ -24,6 +24,7 @@ _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 _Backend = Literal["auto", "io_uring", "epoll"]
 _TaskRun = Literal["defer", "coop"]
+_Restrict = Literal[True, False, "files"]
 
 class _Options(TypedDict, total=False):
     backend: _Backend | None
@@ -34,6 +35,7 @@ class _Options(TypedDict, total=False):
     poll_shrink: int
     single_issuer: bool
     gather_writes: bool | None
+    restrict: _Restrict | None
 
 __version__: str
 
@@ -50,6 +52,7 @@ class Loop(asyncio.SelectorEventLoop):
         poll_shrink: int = 0,
         single_issuer: bool = True,
         gather_writes: bool | None = None,
+        restrict: _Restrict | None = None,
     ) -> None: ...
     @property
     def backend(self) -> Literal["io_uring", "epoll"]: ...
@@ -57,6 +60,8 @@ class Loop(asyncio.SelectorEventLoop):
     def ring_flags(self) -> tuple[str, ...]: ...
     @property
     def ring_refused(self) -> dict[str, str]: ...
+    @property
+    def ring_restricted(self) -> _Restrict: ...
     def set_poll(
         self, *, max_ns: int = 0, grow: int = 0, shrink: int = 0) -> None: ...
     def statistics(self) -> Statistics: ...

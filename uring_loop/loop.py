@@ -12,7 +12,8 @@ from asyncio import constants, events
 
 from uring_loop import _compat
 from uring_loop.driver import backend as backends
-from uring_loop.driver.options import check_options, requested_gathering
+from uring_loop.driver.options import (
+    check_options, requested_gathering, requested_restriction)
 from uring_loop.guest import guest
 from uring_loop.lazy import LazyMethod
 from uring_loop.net import (
@@ -40,6 +41,10 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
     gather_writes  False sends within each `transport.write()`. True lets it wait for
                 the end of the loop's iteration where other callbacks are ready.
                 Default: the environment variable URING_LOOP_GATHER_WRITES, else True
+    restrict    True: the kernel refuses every request on the ring that sockets do not
+                need, for the ring's life; files use threads. "files": it serves file
+                operations, too. Nothing to restrict on epoll. Default: the environment
+                variable URING_LOOP_RESTRICT (0, 1, files), else False
 
     Raises ValueError for an invalid option, and OSError with cause and cure if
     backend="io_uring" and the kernel refuses a ring.
@@ -47,9 +52,10 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
 
     def __init__(self, *, backend=None, taskrun="defer", sq_entries=256,
                  single_issuer=True, poll_max_ns=0, poll_grow=0, poll_shrink=0,
-                 gather_writes=None):
+                 gather_writes=None, restrict=None):
         backend = backends.requested_backend(backend)
         options = check_options(taskrun, sq_entries, single_issuer)
+        options["restrict"] = requested_restriction(restrict)
         self.held.wanted = requested_gathering(gather_writes)
         self.set_poll(max_ns=poll_max_ns, grow=poll_grow, shrink=poll_shrink)
         self.backend_reason = "available" if backend == "auto" else "asked for"
@@ -105,6 +111,12 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
     def ring_refused(self):
         """The flags that the kernel did not grant: name -> reason."""
         return dict(self.ring.refused)
+
+    @property
+    def ring_restricted(self):
+        """What the kernel restricts the ring to: False (nothing; always on epoll), True
+        or "files". See the option `restrict`."""
+        return self.ring.restricted
 
     def __repr__(self):
         return (f"<{type(self).__name__} backend={self.backend} "
@@ -178,6 +190,13 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         self.close_ring()
         # Releases the last references to listening sockets, which frees their ports.
         self._listeners.clear()
+        exc = self.ring.close_error
+        if exc is not None:
+            self.call_exception_handler({
+                "message": "The kernel refused the ring while the loop was closed; "
+                           f"requests were abandoned: {backends.explain(exc)}",
+                "exception": exc,
+            })
 
     # ---- held writes are sent before other code can look for them
 

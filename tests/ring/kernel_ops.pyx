@@ -52,6 +52,7 @@ cdef extern from "uring.h" nogil:
     int io_uring_unregister_eventfd(io_uring *ring)
     int io_uring_register_restrictions(
         io_uring *ring, io_uring_restriction *res, unsigned nr)
+    int io_uring_register(int fd, unsigned opcode, void *arg, unsigned nr_args)
     int io_uring_register_ring_fd(io_uring *ring)
     int io_uring_unregister_ring_fd(io_uring *ring)
     int io_uring_unregister_buf_ring(io_uring *ring, int bgid)
@@ -203,6 +204,14 @@ def message(Ring target not None, unsigned res):
     return op
 
 
+def raw(unsigned char opcode, unsigned char flags=0):
+    """An entry of this operation without a file, memory or size."""
+    cdef Recorded op = Recorded()
+    io_uring_prep_rw(opcode, &op.entry, -1, NULL, 0, 0)
+    op.entry.flags = flags
+    return op
+
+
 def in_worker(Recorded op not None):
     """Have it done by one of the kernel's worker threads (io-wq)."""
     op.entry.flags |= IOSQE_ASYNC
@@ -307,6 +316,11 @@ def register_eventfd(Ring ring not None, int fd):
 
 def unregister_eventfd(Ring ring not None):
     return io_uring_unregister_eventfd(&ring.ring)
+
+
+def raw_register(Ring ring not None, unsigned opcode):
+    """A registration without an argument: what the kernel answers."""
+    return io_uring_register(ring.ring.ring_fd, opcode, NULL, 0)
 
 
 def register_ring_fd(Ring ring not None):

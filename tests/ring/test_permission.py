@@ -80,10 +80,17 @@ SYS_EPOLL_PWAIT2 = 441
 BPF_LOAD, BPF_EQUAL, BPF_RETURN = 0x20, 0x15, 0x06
 
 
-def forbid(number, code):
-    """A seccomp filter, as containers have it: this system call fails with `code`."""
+# Where seccomp's data has the low half of a system call's second argument.
+SECOND_ARGUMENT = 24
+
+
+def forbid(number, code, second_argument=None):
+    """A seccomp filter, as containers have it: this system call fails with `code`, or
+    only with this second argument."""
+    only = () if second_argument is None else (
+        (BPF_LOAD, 0, 0, SECOND_ARGUMENT), (BPF_EQUAL, 0, 1, second_argument))
     instructions = b"".join(struct.pack("HBBI", *fields) for fields in (
-        (BPF_LOAD, 0, 0, 0), (BPF_EQUAL, 0, 1, number),
+        (BPF_LOAD, 0, 0, 0), (BPF_EQUAL, 0, 1 + len(only), number), *only,
         (BPF_RETURN, 0, 0, SECCOMP_RET_ERRNO | code),
         (BPF_RETURN, 0, 0, SECCOMP_RET_ALLOW)))
     memory = ctypes.create_string_buffer(instructions)

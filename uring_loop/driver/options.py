@@ -7,6 +7,8 @@ DRIVERS = ("io_uring", "epoll")
 TASKRUN = ("defer", "coop")
 GATHER_VARIABLE = "URING_LOOP_GATHER_WRITES"
 GATHER_VALUES = {"": True, "1": True, "0": False}
+RESTRICT_VARIABLE = "URING_LOOP_RESTRICT"
+RESTRICT_VALUES = {"": False, "0": False, "1": True, "files": "files"}
 
 
 def check_driver(driver):
@@ -50,3 +52,18 @@ def requested_gathering(gather_writes):
     if not isinstance(gather_writes, bool):
         raise ValueError(f"gather_writes must be True or False, not {gather_writes!r}")
     return gather_writes
+
+
+def requested_restriction(restrict):
+    """The argument, else the environment's, else False; ValueError for anything but
+    True, False and "files"."""
+    if restrict is None:
+        value = os.environ.get(RESTRICT_VARIABLE, "")
+        if value not in RESTRICT_VALUES:
+            raise ValueError(
+                f"{RESTRICT_VARIABLE} must be 0, 1 or files, not {value!r}")
+        return RESTRICT_VALUES[value]
+    if not isinstance(restrict, bool) and restrict != "files":
+        raise ValueError(
+            f'restrict must be True, False or "files", not {restrict!r}')
+    return restrict

@@ -31,10 +31,14 @@ cdef class Ring:
     cdef readonly unsigned flags
     cdef readonly str driver
     cdef readonly dict refused
+    # The option `restrict` as far as it is in force: False, True or "files".
+    cdef readonly object restricted
     cdef readonly Py_ssize_t in_flight_count
     cdef readonly unsigned long enter_count
     cdef readonly unsigned long completion_count
     cdef readonly unsigned long full_count
+    # The OSError that ended the wait of close(), or None.
+    cdef readonly object close_error
     # The eventfd to write to when an entry is queued, or -1: see guest_core.pyx.
     cdef int tell_fd
     cdef readonly bint enabled
@@ -43,6 +47,7 @@ cdef class Ring:
     # Does a request in flight keep its file open? On io_uring it does.
     cdef readonly bint holds_files
 
+    cdef int restrict(self, object wanted, bint disabled) except -1
     cdef int open_epoll(self, unsigned entries, unsigned cq_entries) except -1
     cdef int negotiate_flags(self, unsigned entries, unsigned cq_entries,
                         unsigned flags) except -1

@@ -56,7 +56,7 @@ cdef enum:
     # struct io_uring_probe with an entry for each of the 256 possible opcodes.
     PROBE_BYTES = 16 + 256 * 8
 SMALLEST_SQ_ENTRIES = 8
-# The number of retries after ENOMEM, each with half the entries down to the smallest.
+# Retries after ENOMEM, each with half the entries down to the smallest.
 ENOMEM_RETRIES = 12
 # The kernel credits a closed ring's memory to RLIMIT_MEMLOCK 8 to 20 ms after close().
 MEMLOCK_DELAY_SECONDS = 0.01
@@ -154,17 +154,18 @@ cdef class Ring:
     single_issuer  whether SINGLE_ISSUER is requested, which "defer" needs
     disabled     create the ring with R_DISABLED: `enable` makes the calling thread the
                  single issuer; entries are submitted only afterwards
+    restrict     True or "files": the kernel refuses what sockets (or files) do not use
     known_flags  set-up flags outside this mask give EINVAL without a system call, as on
                  an older kernel
 
-    `flags` are the set-up flags granted; `refused` maps the name of each flag that was
-    not granted to the reason. Raises OSError with the errno of the set-up.
+    `flags` are the set-up flags granted; `refused` maps the name of each other flag to
+    the reason. Raises OSError with the errno of the set-up.
     """
 
     def __cinit__(self, *, str driver="io_uring", unsigned sq_entries=256,
                   unsigned cq_entries=0, str taskrun="defer",
                   bint single_issuer=True, bint disabled=False,
-                  unsigned known_flags=0xFFFFFFFF):
+                  object restrict=False, unsigned known_flags=0xFFFFFFFF):
         cdef unsigned flags = (
             IORING_SETUP_SUBMIT_ALL | IORING_SETUP_TASKRUN_FLAG
             | IORING_SETUP_NO_SQARRAY | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP)
@@ -173,6 +174,7 @@ cdef class Ring:
         self.known_flags = known_flags
         self.fork_mark = fork_count
         self.tell_fd = -1
+        self.restricted = False
         self.driver = driver
         self.holds_files = driver == "io_uring"
         check_driver(driver)
@@ -181,17 +183,27 @@ cdef class Ring:
             self.open_epoll(sq_entries, cq_entries or 4 * sq_entries)
             return
         flags |= TASKRUN_FLAGS[taskrun]
+        flags |= IORING_SETUP_R_DISABLED if disabled or restrict else 0
         if single_issuer:
             flags |= IORING_SETUP_SINGLE_ISSUER
         else:
             self.refused["SINGLE_ISSUER"] = "not asked for: single_issuer=False"
-        if disabled:
-            flags |= IORING_SETUP_R_DISABLED
         self.negotiate_flags(sq_entries, cq_entries or 4 * sq_entries, flags)
         self.closed = False
-        self.enabled = not disabled
+        self.enabled = not flags & IORING_SETUP_R_DISABLED
         self.owner = thread_token() if self.enabled else 0
         self.check_kernel()
+        if restrict:
+            self.restrict(restrict, disabled)
+
+    cdef int restrict(self, object wanted, bint disabled) except -1:
+        """Restrict the ring, which is disabled yet, to what the loop uses."""
+        res = uring_restrict(&self.ring, self.known_opcodes, wanted == "files")
+        if res < 0:
+            self.close()
+            raise os_error(res)
+        self.restricted = wanted
+        return 0 if disabled else self.enable()
 
     cdef int open_epoll(self, unsigned entries, unsigned cq_entries) except -1:
         res = uring_epoll_queue_init(entries, cq_entries, &self.ring)
@@ -665,14 +677,18 @@ cdef class Ring:
         """Cancel all operations, wait for their last completions, release the memory.
 
         Returns the operations that did not complete, whose memory must not be freed;
-        normally the list is empty. A thread that is not the issuer cannot wait.
+        normally the list is empty. A thread that is not the issuer cannot wait. An
+        error of the kernel that ended the wait is in `close_error`.
         """
         if self.closed:
             return []
         if not self.holds_files and not self.is_forked():
             self.change_owner()
-        if self.is_mine():
-            self.drain()
+        try:
+            if self.is_mine():
+                self.drain()
+        except OSError as exc:
+            self.close_error = exc
         return self.abandon()
 
     def __del__(self):

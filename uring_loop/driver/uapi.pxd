@@ -135,6 +135,9 @@ cdef extern from "uring.h" nogil:
     void io_uring_prep_multishot_accept(
         io_uring_sqe *sqe, int fd, void *addr, void *addrlen, int flags)
 
+cdef extern from "uring_restrict.h" nogil:
+    int uring_restrict(io_uring *ring, bint *known, bint files)
+
 cdef extern from "uring_spin.h" nogil:
     int64_t uring_now_ns()
     bint uring_spin_look(const io_uring *ring)
