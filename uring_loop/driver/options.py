@@ -6,6 +6,8 @@ DRIVERS = ("io_uring", "epoll")
 
 TASKRUN = ("defer", "coop")
 GATHER_VARIABLE = "URING_LOOP_GATHER_WRITES"
+TLS_VARIABLE = "URING_LOOP_TLS"
+TLS_ENGINES = ("auto", "stdlib")
 GATHER_VALUES = {"": True, "1": True, "0": False}
 
 
@@ -50,3 +52,15 @@ def requested_gathering(gather_writes):
     if not isinstance(gather_writes, bool):
         raise ValueError(f"gather_writes must be True or False, not {gather_writes!r}")
     return gather_writes
+
+
+def requested_tls(tls):
+    """The argument, else the environment's, else "auto"; ValueError if unknown."""
+    source = "tls"
+    if tls is None:
+        tls = os.environ.get(TLS_VARIABLE) or "auto"
+        source = TLS_VARIABLE
+    if tls not in TLS_ENGINES:
+        raise ValueError(
+            f"{source} must be one of {', '.join(TLS_ENGINES)}, not {tls!r}")
+    return tls
