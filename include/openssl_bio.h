@@ -5,6 +5,10 @@
  * SSL_write. At all other times it only forwards to them. So each function of ssl, such
  * as unwrap(), works on the same connection at any time.
  *
+ * Asking a memory BIO what it holds costs a hundred instructions, several times for each
+ * message, and it is nearly always nothing. So `may_have_input` and `may_have_output`
+ * are set where something is put there, and cleared where nothing was found.
+ *
  * Order: bytes in the memory BIO `older_in` are older than those at `in`. Output is
  * either at `out` or in `memory_out`.
  */
@@ -19,6 +23,8 @@
 struct lending_bio {
 	BIO *older_in;
 	BIO *memory_out;
+	int may_have_input;
+	int may_have_output;
 	const char *in;
 	size_t in_bytes;
 	char *out;
@@ -30,13 +36,47 @@ struct lending_bio {
 static const struct openssl_calls *openssl;
 static BIO_METHOD *lending_bio_method;
 
+static size_t lending_bio_kept_input(struct lending_bio *self)
+{
+	size_t size = 0;
+
+	if (self->may_have_input) {
+		size = openssl->BIO_ctrl_pending(self->older_in);
+		self->may_have_input = size > 0;
+	}
+	return size;
+}
+
+static size_t lending_bio_kept_output(struct lending_bio *self)
+{
+	size_t size = 0;
+
+	if (self->may_have_output) {
+		size = openssl->BIO_ctrl_pending(self->memory_out);
+		self->may_have_output = size > 0;
+	}
+	return size;
+}
+
+static int lending_bio_keep_input(struct lending_bio *self, const char *from, int size)
+{
+	self->may_have_input = 1;
+	return openssl->BIO_write(self->older_in, from, size);
+}
+
+static int lending_bio_keep_output(struct lending_bio *self, const char *from, int size)
+{
+	self->may_have_output = 1;
+	return openssl->BIO_write(self->memory_out, from, size);
+}
+
 static int lending_bio_read(BIO *bio, char *to, int size)
 {
 	struct lending_bio *self = openssl->BIO_get_data(bio);
 	int count = size;
 
 	openssl->BIO_clear_flags(bio, BIO_FLAGS_RETRY_MASK);
-	if (self->in_bytes == 0 || openssl->BIO_ctrl_pending(self->older_in) > 0) {
+	if (self->in_bytes == 0 || lending_bio_kept_input(self) > 0) {
 		count = openssl->BIO_read(self->older_in, to, size);
 		if (count <= 0 &&
 		    openssl->BIO_test_flags(self->older_in, BIO_FLAGS_SHOULD_RETRY))
@@ -66,12 +106,12 @@ static int lending_bio_write(BIO *bio, const char *from, int size)
 	if (self->out_bytes > 0) {
 		/* No room: all of it goes to one place, or the order would be lost. */
 		count = (int)self->out_bytes;
-		if (openssl->BIO_write(self->memory_out, self->out, count) != count)
+		if (lending_bio_keep_output(self, self->out, count) != count)
 			return -1;
 		self->out_bytes = 0;
 	}
 	self->out_room = 0;
-	return openssl->BIO_write(self->memory_out, from, size);
+	return lending_bio_keep_output(self, from, size);
 }
 
 static long lending_bio_ctrl(BIO *bio, int command, long number, void *pointer)
@@ -85,11 +125,9 @@ static long lending_bio_ctrl(BIO *bio, int command, long number, void *pointer)
 	case BIO_CTRL_DUP:
 		return 1;
 	case BIO_CTRL_PENDING:
-		return (long)(self->in_bytes +
-			      openssl->BIO_ctrl_pending(self->older_in));
+		return (long)(self->in_bytes + lending_bio_kept_input(self));
 	case BIO_CTRL_WPENDING:
-		return (long)(self->out_bytes +
-			      openssl->BIO_ctrl_pending(self->memory_out));
+		return (long)(self->out_bytes + lending_bio_kept_output(self));
 	default:
 		/* Among them: no descriptor, no kTLS. */
 		return 0;
@@ -147,6 +185,8 @@ static struct lending_bio *lending_bio_install(SSL *ssl)
 	}
 	self->older_in = openssl->SSL_get_rbio(ssl);
 	self->memory_out = openssl->SSL_get_wbio(ssl);
+	self->may_have_input = 1;
+	self->may_have_output = 1;
 	/* SSL_set_bio() releases the references of `ssl` to its BIOs. */
 	openssl->BIO_up_ref(self->older_in);
 	openssl->BIO_up_ref(self->memory_out);

@@ -23,6 +23,7 @@ from uring_loop.files.path import Path as Path
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 _Backend = Literal["auto", "io_uring", "epoll"]
+_TLS = Literal["auto", "stdlib"]
 _TaskRun = Literal["defer", "coop"]
 
 class _Options(TypedDict, total=False):
@@ -34,6 +35,7 @@ class _Options(TypedDict, total=False):
     poll_shrink: int
     single_issuer: bool
     gather_writes: bool | None
+    tls: _TLS | None
 
 __version__: str
 
@@ -50,7 +52,12 @@ class Loop(asyncio.SelectorEventLoop):
         poll_shrink: int = 0,
         single_issuer: bool = True,
         gather_writes: bool | None = None,
+        tls: _TLS | None = None,
     ) -> None: ...
+    @property
+    def tls_engine(self) -> Literal["openssl", "stdlib"]: ...
+    @property
+    def tls_engine_reason(self) -> str: ...
     @property
     def backend(self) -> Literal["io_uring", "epoll"]: ...
     @property

@@ -299,6 +299,8 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
             **_compat.context_option(context))
         return ssl_protocol._app_transport
 
+    start_tls = LazyMethod("net.start_tls")
+
     def _make_read_pipe_transport(self, pipe, protocol, waiter=None, extra=None):
         return pipes.ReadPipeTransport(self, pipe, protocol, waiter, extra)
 

@@ -20,6 +20,7 @@ cdef class SSLConnection:
 
     cdef Py_ssize_t kept_input(self) noexcept
     cdef Py_ssize_t kept_output(self) noexcept
+    cdef int look_for_input(self) noexcept
     cdef int keep_input(self, const char *data, Py_ssize_t size) except -1
     cdef bytes decrypt(self, const char *data, Py_ssize_t size)
     cdef bytes read(self)

@@ -30,8 +30,7 @@ from uring_loop.net.libssl cimport (
 
 cdef extern from "openssl_bio.h":
     struct lending_bio:
-        void *older_in
-        void *memory_out
+        bint may_have_input
         const char *in_memory "in"
         size_t in_bytes
         char *out
@@ -39,6 +38,10 @@ cdef extern from "openssl_bio.h":
         size_t out_room
     bint lending_bio_prepare(openssl_calls *calls)
     lending_bio *lending_bio_install(void *ssl)
+    size_t lending_bio_kept_input(lending_bio *self)
+    size_t lending_bio_kept_output(lending_bio *self)
+    int lending_bio_keep_input(lending_bio *self, const char *data, int size)
+    int lending_bio_keep_output(lending_bio *self, const char *data, int size)
 
 cdef enum:
     # The most plaintext of one record.
@@ -97,18 +100,24 @@ cdef class SSLConnection:
 
     cdef Py_ssize_t kept_input(self) noexcept:
         """How many received bytes ssl's own BIO holds. Plain calls: cannot raise."""
-        return self.calls.BIO_ctrl_pending((<lending_bio *>self.lent).older_in)
+        return lending_bio_kept_input(<lending_bio *>self.lent)
 
     cdef Py_ssize_t kept_output(self) noexcept:
         """How many bytes of records ssl's own BIO holds. Plain calls: cannot raise."""
-        return self.calls.BIO_ctrl_pending((<lending_bio *>self.lent).memory_out)
+        return lending_bio_kept_output(<lending_bio *>self.lent)
 
     # ---- reading
 
+    cdef int look_for_input(self) noexcept:
+        """ssl's own BIO may have been written to by others."""
+        # A store: cannot raise.
+        (<lending_bio *>self.lent).may_have_input = True
+        return 0
+
     cdef int keep_input(self, const char *data, Py_ssize_t size) except -1:
         """Received bytes wait in ssl's own BIO."""
-        if size and self.calls.BIO_write(
-                (<lending_bio *>self.lent).older_in, data, <int>size) != size:
+        if size and lending_bio_keep_input(
+                <lending_bio *>self.lent, data, <int>size) != size:
             raise MemoryError
         return 0
 
@@ -260,8 +269,7 @@ cdef class SSLConnection:
         """Records that cannot be sent yet wait in ssl's own BIO."""
         cdef Py_ssize_t size = self.take_output()
         self.output.busy = False
-        if self.calls.BIO_write(
-                (<lending_bio *>self.lent).memory_out, self.output.start,
-                <int>size) != size:
+        if lending_bio_keep_output(
+                <lending_bio *>self.lent, self.output.start, <int>size) != size:
             raise MemoryError
         return 0

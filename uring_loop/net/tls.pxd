@@ -40,6 +40,7 @@ cdef class SSLCore:
     cdef int use_openssl(self) except -1
     cdef bint takes_data(self) noexcept
     cdef int feed(self, const char *data, Py_ssize_t size) except -1
+    cdef int read_again(self) except -1
     cdef int read_available(self, const char *data, Py_ssize_t size) except -1
     cdef int read_plaintext(self, const char *data, Py_ssize_t size) except -1
     cdef int read_records(self) except -1

@@ -103,7 +103,7 @@ cdef class SSLCore:
             StockProtocol.buffer_updated(self, nbytes)
             return
         self._incoming.write(self._ssl_buffer_view[:nbytes])
-        self.read_available(NULL, 0)
+        self.read_again()
 
     cdef bint takes_data(self) noexcept:
         """May feed() be called instead of get_buffer() and buffer_updated()?"""
@@ -122,7 +122,13 @@ cdef class SSLCore:
 
     def _do_read(self):
         if self._state is WRAPPED or self._state is FLUSHING:
-            self.read_available(NULL, 0)
+            self.read_again()
+
+    cdef int read_again(self) except -1:
+        """Read what has been put into `_incoming`, here or by others."""
+        if self.connection is not None:
+            self.connection.look_for_input()
+        return self.read_available(NULL, 0)
 
     cdef int read_available(self, const char *data, Py_ssize_t size) except -1:
         """Decrypt and deliver what has been received, with `data` as its end."""
