@@ -23,6 +23,7 @@ from uring_loop.files.path import Path as Path
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 _Backend = Literal["auto", "io_uring", "epoll"]
+_TLS = Literal["auto", "stdlib"]
 _TaskRun = Literal["defer", "coop"]
 _Restrict = Literal[True, False, "files"]
 
@@ -36,6 +37,7 @@ class _Options(TypedDict, total=False):
     single_issuer: bool
     gather_writes: bool | None
     restrict: _Restrict | None
+    tls: _TLS | None
 
 __version__: str
 
@@ -53,7 +55,12 @@ class Loop(asyncio.SelectorEventLoop):
         single_issuer: bool = True,
         gather_writes: bool | None = None,
         restrict: _Restrict | None = None,
+        tls: _TLS | None = None,
     ) -> None: ...
+    @property
+    def tls_engine(self) -> Literal["openssl", "stdlib"]: ...
+    @property
+    def tls_engine_reason(self) -> str: ...
     @property
     def backend(self) -> Literal["io_uring", "epoll"]: ...
     @property

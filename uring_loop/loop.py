@@ -13,11 +13,12 @@ from asyncio import constants, events
 from uring_loop import _compat
 from uring_loop.driver import backend as backends
 from uring_loop.driver.options import (
-    check_options, requested_gathering, requested_restriction)
+    check_options, requested_gathering, requested_restriction, requested_tls)
 from uring_loop.guest import guest
 from uring_loop.lazy import LazyMethod
 from uring_loop.net import (
-    datagram, listener, overridden_sockets, stream, tls, user_sockets)
+    datagram, listener, overridden_sockets, ssl_connection, stream, tls as tls_protocol,
+    tls_trust, user_sockets)
 from uring_loop.process import pipes, subprocesses
 from uring_loop.scheduler import watches
 from uring_loop.scheduler.loop_core import LoopCore
@@ -45,6 +46,9 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
                 need, for the ring's life; files use threads. "files": it serves file
                 operations, too. Nothing to restrict on epoll. Default: the environment
                 variable URING_LOOP_RESTRICT (0, 1, files), else False
+    tls         "auto" passes the data of TLS connections to OpenSSL directly where
+                that can be trusted; "stdlib" always through ssl.
+                Default: the environment variable URING_LOOP_TLS, else "auto"
 
     Raises ValueError for an invalid option, and OSError with cause and cure if
     backend="io_uring" and the kernel refuses a ring.
@@ -52,11 +56,13 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
 
     def __init__(self, *, backend=None, taskrun="defer", sq_entries=256,
                  single_issuer=True, poll_max_ns=0, poll_grow=0, poll_shrink=0,
-                 gather_writes=None, restrict=None):
+                 gather_writes=None, restrict=None, tls=None):
         backend = backends.requested_backend(backend)
         options = check_options(taskrun, sq_entries, single_issuer)
         options["restrict"] = requested_restriction(restrict)
         self.held.wanted = requested_gathering(gather_writes)
+        self._tls_wanted = requested_tls(tls)
+        self._tls_memory = None
         self.set_poll(max_ns=poll_max_ns, grow=poll_grow, shrink=poll_shrink)
         self.backend_reason = "available" if backend == "auto" else "asked for"
         self._listeners = {}
@@ -117,6 +123,30 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
         """What the kernel restricts the ring to: False (nothing; always on epoll), True
         or "files". See the option `restrict`."""
         return self.ring.restricted
+
+    # ---- TLS
+
+    @property
+    def tls_engine(self):
+        """"openssl" or "stdlib": what the data of TLS connections passes through.
+        `tls_engine_reason` says why."""
+        return self._tls_verdict().engine
+
+    @property
+    def tls_engine_reason(self):
+        return self._tls_verdict().reason
+
+    def _tls_verdict(self):
+        if self._tls_wanted == "stdlib":
+            return tls_trust.ASKED_FOR
+        return tls_trust.verdict()
+
+    def _tls_output_memory(self):
+        """The memory for the records of all connections; None with the engine
+        "stdlib"."""
+        if self._tls_memory is None and self.tls_engine == "openssl":
+            self._tls_memory = ssl_connection.OutputMemory()
+        return self._tls_memory
 
     def __repr__(self):
         return (f"<{type(self).__name__} backend={self.backend} "
@@ -289,7 +319,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
             ssl_handshake_timeout=constants.SSL_HANDSHAKE_TIMEOUT,
             ssl_shutdown_timeout=constants.SSL_SHUTDOWN_TIMEOUT, context=None):
         """The stdlib's method, with our SSLProtocol on our stream transport."""
-        ssl_protocol = tls.SSLProtocol(
+        ssl_protocol = tls_protocol.SSLProtocol(
             self, protocol, sslcontext, waiter, server_side, server_hostname,
             ssl_handshake_timeout=ssl_handshake_timeout,
             ssl_shutdown_timeout=ssl_shutdown_timeout)
@@ -297,6 +327,8 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
             rawsock, ssl_protocol, extra=extra, server=server,
             **_compat.context_option(context))
         return ssl_protocol._app_transport
+
+    start_tls = LazyMethod("net.start_tls")
 
     def _make_read_pipe_transport(self, pipe, protocol, waiter=None, extra=None):
         return pipes.ReadPipeTransport(self, pipe, protocol, waiter, extra)

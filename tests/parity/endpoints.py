@@ -102,7 +102,8 @@ class BufferedRecorder(Milestones, asyncio.BufferedProtocol):
         self.buffer = bytearray(buffer_bytes)
 
     def get_buffer(self, sizehint):
-        return self.buffer
+        # asyncio's TLS would lose what it decrypts into a slice of a bytearray.
+        return memoryview(self.buffer)
 
     def buffer_updated(self, nbytes):
         self._note_data(self.buffer[:nbytes])

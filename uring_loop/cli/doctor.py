@@ -88,6 +88,8 @@ def chosen_driver(requested, killed):
             "refused": loop.ring_refused,
             "sq_entries": loop.ring.sq_entries,
             "cq_entries": loop.ring.cq_entries,
+            "tls_engine": loop.tls_engine,
+            "tls_engine_reason": loop.tls_engine_reason,
         }
     finally:
         loop.close()

@@ -37,6 +37,11 @@ cdef extern from "<sys/socket.h>" nogil:
     int SOL_SOCKET
     int SO_ERROR
 
+cdef extern from "<sys/uio.h>" nogil:
+    ssize_t process_vm_readv(
+        int pid, const iovec *local, unsigned long local_count,
+        const iovec *remote, unsigned long remote_count, unsigned long flags)
+
 cdef extern from "<netinet/in.h>" nogil:
     struct in_addr:
         pass

@@ -6,6 +6,8 @@ DRIVERS = ("io_uring", "epoll")
 
 TASKRUN = ("defer", "coop")
 GATHER_VARIABLE = "URING_LOOP_GATHER_WRITES"
+TLS_VARIABLE = "URING_LOOP_TLS"
+TLS_ENGINES = ("auto", "stdlib")
 GATHER_VALUES = {"": True, "1": True, "0": False}
 RESTRICT_VARIABLE = "URING_LOOP_RESTRICT"
 RESTRICT_VALUES = {"": False, "0": False, "1": True, "files": "files"}
@@ -67,3 +69,15 @@ def requested_restriction(restrict):
         raise ValueError(
             f'restrict must be True, False or "files", not {restrict!r}')
     return restrict
+
+
+def requested_tls(tls):
+    """The argument, else the environment's, else "auto"; ValueError if unknown."""
+    source = "tls"
+    if tls is None:
+        tls = os.environ.get(TLS_VARIABLE) or "auto"
+        source = TLS_VARIABLE
+    if tls not in TLS_ENGINES:
+        raise ValueError(
+            f"{source} must be one of {', '.join(TLS_ENGINES)}, not {tls!r}")
+    return tls

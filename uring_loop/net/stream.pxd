@@ -39,4 +39,5 @@ cdef class StreamTransport(StreamWriter):
     cdef ssize_t read_bulk(self) except? -1
     cdef ssize_t read_direct(self, char *memory) except? -1
     cdef ssize_t read_bulk_buffered(self) except? -1
+    cdef ssize_t read_bulk_tls(self) except? -1
     cdef int note_short(self, Py_ssize_t size) except -1

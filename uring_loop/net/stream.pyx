@@ -503,6 +503,8 @@ cdef class StreamTransport(StreamWriter):
         cdef object context = self.context
         PyContext_Enter(<PyObject *>context)
         try:
+            if self.tls is not None and self.tls.takes_data():
+                return self.read_bulk_tls()
             if not self.borrow_buffer(&view):
                 return -EAGAIN
             size = recv(self.current_fd(), view.buf, view.len, MSG_DONTWAIT)
@@ -515,6 +517,16 @@ cdef class StreamTransport(StreamWriter):
             PyContext_Exit(<PyObject *>context)
         if self.loop.held.first is not None:
             self.loop.held.callback_returned()
+        return size
+
+    cdef ssize_t read_bulk_tls(self) except? -1:
+        """The same into one buffer that stays in the cache: OpenSSL copies it."""
+        cdef char *memory = self.loop.bulk_memory()
+        cdef ssize_t size = recv(self.current_fd(), memory, BULK_BYTES, MSG_DONTWAIT)
+        if size < 0:
+            return -errno
+        if size:
+            self.tell_updated(memory, size)
         return size
 
     cdef int note_short(self, Py_ssize_t size) except -1:

@@ -1,3 +1,6 @@
+from uring_loop.net.ssl_connection cimport SSLConnection
+
+
 cdef class SSLCore:
     # The stdlib's SSLProtocol writes or reads these: see docs/stdlib-hooks.md.
     cdef public object _loop
@@ -24,18 +27,32 @@ cdef class SSLCore:
     cdef object read_raw
     cdef object write_raw
     cdef object pending_raw
+    # The data of the connection by OpenSSL; None: by ssl, as in every handshake.
+    cdef SSLConnection connection
+    # Is the transport below one of ours?
+    cdef bint over_stream
     # The water marks as C doubles: asyncio accepts any type of number.
     cdef double incoming_high
     cdef double incoming_low
     cdef double outgoing_high
     cdef double outgoing_low
 
+    cdef int use_openssl(self) except -1
     cdef bint takes_data(self) noexcept
     cdef int feed(self, const char *data, Py_ssize_t size) except -1
-    cdef int read_available(self) except -1
+    cdef int read_again(self) except -1
+    cdef int read_available(self, const char *data, Py_ssize_t size) except -1
+    cdef int read_plaintext(self, const char *data, Py_ssize_t size) except -1
     cdef int read_records(self) except -1
+    cdef int read_buffered(self) except -1
     cdef Py_ssize_t next_read_bytes(self, bint filled) except -1
+    cdef int end_received(self) except -1
     cdef bint may_write(self) except -1
     cdef int write_bytes(self, bytes data) except -1
+    cdef Py_ssize_t encrypt(self, data) except -1
     cdef int send_outgoing(self) except -1
+    cdef int send_collected(self) except -1
+    cdef int send_memory(self, Py_ssize_t size) except -1
+    cdef Py_ssize_t incoming_bytes(self) except -1
+    cdef Py_ssize_t outgoing_bytes(self) except -1
     cdef int control_reading(self) except -1

@@ -4,18 +4,28 @@
 shutdown, timeouts, errors and everything else that happens once per connection is
 inherited. The core holds the fields that both use.
 
-The core saves Python frames; the read that would only raise SSLWantReadError, since it
-first checks whether data is left; a buffer of 256 KiB for each connection and one for
-each record; the calls of ssl.SSLObject, which only forward to its C object; and a copy
-where a stream has the records in its own memory.
+After the handshake, data passes through an SSLConnection, that is OpenSSL without ssl,
+where that can be trusted (tls_trust.py), and else through ssl. With ssl the core saves
+Python frames; the read that would only raise SSLWantReadError, since it first checks
+whether data is left; a buffer of 256 KiB for each connection and one for each record;
+and the calls of ssl.SSLObject, which only forward to its C object.
 """
 
-from cpython.buffer cimport PyBUF_READ
-from cpython.bytes cimport PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.buffer cimport (
+    PyBUF_READ, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
+from cpython.bytes cimport (
+    PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE)
 from cpython.memoryview cimport PyMemoryView_FromMemory
 
+import _ssl
+import ssl
 from asyncio import sslproto
 
+from uring_loop.net import tls_trust
+
+from uring_loop.net.gather cimport BULK_WRITE_BYTES
+from uring_loop.net.ssl_connection cimport SSLConnection
+from uring_loop.net.stream_writer cimport StreamWriter
 from uring_loop.scheduler.loop_core cimport LoopCore
 
 cdef object WANT_MORE = sslproto.SSLAgainErrors
@@ -24,6 +34,7 @@ cdef object FLUSHING = sslproto.SSLProtocolState.FLUSHING
 # The most bytes per read: the plaintext of one record.
 cdef Py_ssize_t RECORD_BYTES = 16384
 StockProtocol = sslproto.SSLProtocol
+RAW_TYPE = _ssl._SSLSocket
 
 
 cdef class SSLCore:
@@ -37,8 +48,10 @@ cdef class SSLCore:
     @_sslobj.setter
     def _sslobj(self, sslobj):
         # ssl.SSLObject forwards to its C object: look up the C object's methods once.
+        # A class derived from it, as by SSLContext.sslobject_class, has its own.
         self.sslobj = sslobj
-        raw = None if sslobj is None else sslobj._sslobj
+        self.connection = None
+        raw = sslobj._sslobj if type(sslobj) is ssl.SSLObject else sslobj
         self.read_raw = None if raw is None else raw.read
         self.write_raw = None if raw is None else raw.write
         self.pending_raw = None if raw is None else raw.pending
@@ -53,6 +66,33 @@ cdef class SSLCore:
         self.outgoing_high = self._outgoing_high_water
         self.outgoing_low = self._outgoing_low_water
 
+    def _on_handshake_complete(self, handshake_exc):
+        if handshake_exc is None:
+            self.use_openssl()
+        StockProtocol._on_handshake_complete(self, handshake_exc)
+
+    cdef int use_openssl(self) except -1:
+        """From now on data passes through an SSLConnection, if that can be trusted."""
+        memory = self._loop._tls_output_memory()
+        # A message callback of the context raises exceptions that only ssl can tell.
+        if (memory is None or type(self.sslobj) is not ssl.SSLObject
+                or type(self.sslobj._sslobj) is not RAW_TYPE
+                or type(self._incoming) is not ssl.MemoryBIO
+                or type(self._outgoing) is not ssl.MemoryBIO
+                or self.sslobj.context._msg_callback is not None):
+            return 0
+        try:
+            self.connection = SSLConnection(
+                self.sslobj._sslobj, tls_trust.verdict().offset, self._incoming,
+                self._outgoing, memory)
+        except ValueError:
+            # A context of another kind has wrapped other objects: ssl goes on.
+            return 0
+        # A class derived from ours may have its own write().
+        self.over_stream = type(self._transport).__dict__.get("write", None) is None \
+            and isinstance(self._transport, StreamWriter)
+        return 0
+
     # ---- reading
 
     def get_buffer(self, n):
@@ -63,28 +103,46 @@ cdef class SSLCore:
             StockProtocol.buffer_updated(self, nbytes)
             return
         self._incoming.write(self._ssl_buffer_view[:nbytes])
-        self.read_available()
+        self.read_again()
 
     cdef bint takes_data(self) noexcept:
         """May feed() be called instead of get_buffer() and buffer_updated()?"""
         return self._state is WRAPPED
 
     cdef int feed(self, const char *data, Py_ssize_t size) except -1:
-        """Take received records from the caller's memory: OpenSSL copies them."""
-        self._incoming.write(PyMemoryView_FromMemory(<char *>data, size, PyBUF_READ))
-        return self.read_available()
+        """Take received records from the caller's memory, which is not needed then."""
+        if self.connection is None:
+            self._incoming.write(
+                PyMemoryView_FromMemory(<char *>data, size, PyBUF_READ))
+        elif self._app_reading_paused or self._app_protocol_is_buffer:
+            self.connection.keep_input(data, size)
+        else:
+            return self.read_available(data, size)
+        return self.read_available(NULL, 0)
 
     def _do_read(self):
         if self._state is WRAPPED or self._state is FLUSHING:
-            self.read_available()
+            self.read_again()
 
-    cdef int read_available(self) except -1:
+    cdef int read_again(self) except -1:
+        """Read what has been put into `_incoming`, here or by others."""
+        if self.connection is not None:
+            self.connection.look_for_input()
+        return self.read_available(NULL, 0)
+
+    cdef int read_available(self, const char *data, Py_ssize_t size) except -1:
+        """Decrypt and deliver what has been received, with `data` as its end."""
         try:
             if not self._app_reading_paused:
-                if self._app_protocol_is_buffer:
-                    self._do_read__buffered()
+                if self.connection is None:
+                    if self._app_protocol_is_buffer:
+                        StockProtocol._do_read__buffered(self)
+                    else:
+                        self.read_records()
+                elif self._app_protocol_is_buffer:
+                    self.read_buffered()
                 else:
-                    self.read_records()
+                    self.read_plaintext(data, size)
                 if self._write_backlog:
                     self._do_write()
                 else:
@@ -97,6 +155,54 @@ cdef class SSLCore:
             raise
         except Exception as exc:
             self._fatal_error(exc, "Fatal error on SSL protocol")
+        return 0
+
+    cdef int read_plaintext(self, const char *data, Py_ssize_t size) except -1:
+        """Deliver everything that can be decrypted in one call of the protocol."""
+        cdef SSLConnection connection = self.connection
+        cdef bytes plaintext
+        connection.ended = False
+        plaintext = connection.decrypt(data, size)
+        # The protocol may have more read.
+        ended = connection.ended
+        if plaintext is not None:
+            self._app_protocol.data_received(plaintext)
+        return self.end_received() if ended else 0
+
+    cdef int read_buffered(self) except -1:
+        """The same into the memory of a BufferedProtocol, as far as there is room."""
+        cdef SSLConnection connection = self.connection
+        cdef Py_buffer view
+        cdef Py_ssize_t size
+        cdef Py_ssize_t done = 0
+        buffer = self._app_protocol_get_buffer(self._get_read_buffer_size())
+        size = len(buffer)
+        connection.ended = False
+        try:
+            PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+        except (BufferError, TypeError):
+            # ssl raises its own error.
+            self.read_raw(size, buffer)
+            raise
+        try:
+            size = min(size, view.len)
+            # For an empty buffer, asyncio ends the connection.
+            connection.ended = size == 0
+            if size:
+                done = connection.read_into(<char *>view.buf, size)
+        finally:
+            PyBuffer_Release(&view)
+        ended = connection.ended
+        if done == size and done:
+            self._loop.call_soon(self._do_read)
+        if done:
+            self._app_protocol_buffer_updated(done)
+        return self.end_received() if ended else 0
+
+    cdef int end_received(self) except -1:
+        """The peer's close_notify."""
+        self._call_eof_received()
+        self._start_shutdown()
         return 0
 
     cdef int read_records(self) except -1:
@@ -127,11 +233,7 @@ cdef class SSLCore:
             self._app_protocol.data_received(b"".join(rest))
         elif first is not None:
             self._app_protocol.data_received(first)
-        if chunk is not None and not chunk:
-            # close_notify
-            self._call_eof_received()
-            self._start_shutdown()
-        return 0
+        return self.end_received() if chunk is not None and not chunk else 0
 
     cdef Py_ssize_t next_read_bytes(self, bint filled) except -1:
         """The size of the next read; 0: no data is left.
@@ -155,10 +257,7 @@ cdef class SSLCore:
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
         cdef Py_ssize_t count = 0
         try:
-            try:
-                count = self.write_raw(data)
-            except WANT_MORE:
-                pass
+            count = self.encrypt(data)
             if count < size:
                 self._write_backlog.append(data[count:])
                 self._write_buffer_size += size - count
@@ -167,28 +266,98 @@ cdef class SSLCore:
             self._fatal_error(exc, "Fatal error on SSL protocol")
         return 0
 
+    def _do_write(self):
+        cdef Py_ssize_t count
+        backlog = self._write_backlog
+        while backlog:
+            data = backlog[0]
+            count = self.encrypt(data)
+            self._write_buffer_size -= count
+            if count < len(data):
+                backlog[0] = data[count:]
+                if count == 0:
+                    break
+            else:
+                del backlog[0]
+        self.send_outgoing()
+
+    cdef Py_ssize_t encrypt(self, data) except -1:
+        """How many bytes were accepted."""
+        cdef Py_buffer view
+        if self.connection is None:
+            try:
+                return self.write_raw(data)
+            except WANT_MORE:
+                return 0
+        if PyBytes_CheckExact(data):
+            return self.connection.write(
+                PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            return self.connection.write(<char *>view.buf, view.len)
+        finally:
+            PyBuffer_Release(&view)
+
     def _process_outgoing(self):
         self.send_outgoing()
 
     cdef int send_outgoing(self) except -1:
         """Write all of OpenSSL's output to the transport in one write."""
         cdef bytes records
-        cdef Py_ssize_t size = self._write_buffer_size
-        if self._ssl_writing_paused:
-            size += self._outgoing.pending
-        else:
+        cdef Py_ssize_t size
+        if self.connection is not None:
+            self.send_collected()
+        if not self._ssl_writing_paused and self.outgoing_bytes():
             records = self._outgoing.read()
-            if PyBytes_GET_SIZE(records):
-                self._transport.write(records)
-                size = self._write_buffer_size + self._outgoing.pending
+            self._transport.write(records)
+        size = self._write_buffer_size + self.outgoing_bytes()
         if (size <= self.outgoing_low if self._app_writing_paused
                 else size >= self.outgoing_high):
             self._control_app_writing()
         return 0
 
+    cdef int send_collected(self) except -1:
+        """What the connection has collected in the loop's memory leaves that."""
+        cdef SSLConnection connection = self.connection
+        if not connection.output_bytes():
+            return 0
+        if self._ssl_writing_paused:
+            return connection.keep_output()
+        try:
+            # Until it is sent, other code that this calls cannot use the memory.
+            return self.send_memory(connection.take_output())
+        finally:
+            connection.output.busy = False
+
+    cdef int send_memory(self, Py_ssize_t size) except -1:
+        cdef char *memory = self.connection.output.start
+        cdef bytes records = None
+        cdef StreamWriter writer
+        if not self.over_stream or size >= BULK_WRITE_BYTES:
+            # The transport keeps many bytes if they are an object.
+            records = PyBytes_FromStringAndSize(memory, size)
+            if not self.over_stream:
+                self._transport.write(records)
+                return 0
+            memory = PyBytes_AS_STRING(records)
+        writer = self._transport
+        if writer.may_write(True):
+            writer.write_memory(records, memory, size)
+        return 0
+
+    cdef Py_ssize_t incoming_bytes(self) except -1:
+        if self.connection is not None:
+            return self.connection.kept_input()
+        return self._incoming.pending
+
+    cdef Py_ssize_t outgoing_bytes(self) except -1:
+        if self.connection is not None:
+            return self.connection.kept_output()
+        return self._outgoing.pending
+
     cdef int control_reading(self) except -1:
         """Call the stdlib's flow control if a water mark was crossed."""
-        cdef Py_ssize_t size = self._incoming.pending
+        cdef Py_ssize_t size = self.incoming_bytes()
         if (size <= self.incoming_low if self._ssl_reading_paused
                 else size >= self.incoming_high):
             self._control_ssl_reading()

@@ -1,0 +1,87 @@
+"""The far end of a TLS connection, played by the test: it sends any bytes it likes."""
+
+import contextlib
+import ssl
+
+from . import certificates
+from .endpoints import connected_sockets
+
+CHUNK_BYTES = 65536
+
+
+class Peer:
+    """ssl on memory, and a socket that the test's loop serves by sock_* calls."""
+
+    def __init__(self, loop, sock, context, **options):
+        self.loop = loop
+        self.sock = sock
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, **options)
+
+    async def handshake(self):
+        await self.until_done(self.tls.do_handshake)
+
+    async def until_done(self, step):
+        """Call until it wants to read no more; everything it writes is sent."""
+        while True:
+            try:
+                result = step()
+            except ssl.SSLWantReadError:
+                await self.flush()
+                await self.receive()
+            else:
+                await self.flush()
+                return result
+
+    async def flush(self):
+        await self.send_raw(self.outgoing.read())
+
+    async def send_raw(self, data):
+        await self.loop.sock_sendall(self.sock, data)
+
+    async def receive(self):
+        data = await self.loop.sock_recv(self.sock, CHUNK_BYTES)
+        if data:
+            self.incoming.write(data)
+        else:
+            self.incoming.write_eof()
+
+    def records(self, data):
+        """The bytes that carry `data`."""
+        self.tls.write(data)
+        return self.outgoing.read()
+
+    async def send(self, data):
+        await self.send_raw(self.records(data))
+
+    async def read(self, size):
+        found = b""
+        while len(found) < size:
+            found += await self.until_done(lambda: self.tls.read(CHUNK_BYTES))
+        return found
+
+
+@contextlib.asynccontextmanager
+async def served(loop, protocol, server=None, client=None, **options):
+    """A protocol as the server of a connection, whose client is a Peer."""
+    near, far = connected_sockets("tcp")
+    near.setblocking(False)
+    far.setblocking(False)
+    peer = Peer(loop, far, client or certificates.client_context(),
+                server_hostname=certificates.NAME)
+    with far:
+        accepting = loop.create_task(loop.connect_accepted_socket(
+            lambda: protocol, near, ssl=server or certificates.server_context(),
+            **options))
+        await peer.handshake()
+        await accepting
+        try:
+            yield peer
+        finally:
+            protocol.transport.abort()
+            await protocol.happens("connection_lost")
+
+
+def of_version(context, version):
+    context.minimum_version = context.maximum_version = version
+    return context
