@@ -11,9 +11,9 @@ after the other, two workers on two processors served 84 and 316 (two of asyncio
 and 348). EPOLLEXCLUSIVE would not help: the kernel ignores it in an epoll set that is
 itself polled. So a listener takes turns if its socket may be shared: if the program
 gave the socket, or if the listener has been woken without getting a connection. After
-`WINS_LIMIT_LEAST` reports in a row with one connection each, it yields the next
-connection: it leaves the epoll set, and comes back as soon as a look finds the
-connection gone, at the latest after `YIELD_LOOKS` looks.
+`WINS_LIMIT_LEAST` reports in a row with one connection each, it leaves the epoll set
+for as long as these have taken. It comes back early when `YIELD_LOOKS` looks in a row
+have found a connection that nobody takes.
 """
 
 cimport cython
@@ -40,8 +40,8 @@ from uring_loop.scheduler.watches cimport WatchSet
 cdef enum:
     # The most connections to accept per report while other work waits.
     BUSY_BATCH = 8
-    # After this number of wins in a row a listener yields a connection. The number
-    # doubles each time that no other process takes the connection.
+    # After this number of wins in a row a listener yields its turn. The number doubles
+    # each time that no other process takes the waiting connection.
     WINS_LIMIT_LEAST = 8
     WINS_LIMIT_MOST = 4096
     # The most looks at a yielded connection. A woken idle process accepts within 0.03
@@ -49,7 +49,9 @@ cdef enum:
     YIELD_LOOKS = 8
 
 # From one look to the next.
-cdef double YIELD_SECONDS = 0.001
+cdef double LOOK_SECONDS = 0.001
+# The longest turn of the others, after a pause in which nothing came.
+cdef double TURN_SECONDS_MOST = 0.05
 cdef tuple RESOURCE_ERRORS = (EMFILE, ENFILE, ENOBUFS, ENOMEM)
 cdef tuple TRANSIENT_ERRORS = (EAGAIN, EINTR, ECONNABORTED)
 
@@ -101,8 +103,10 @@ cdef class Listener(Waiter):
     cdef int on_ready(self) except -1:
         cdef Py_ssize_t count
         if self.wins_limit and self.wins >= self.wins_limit:
-            self.yield_connection()
+            self.yield_turn()
             return 0
+        if self.wins_limit and not self.wins:
+            self.turn_began = self.loop.now()
         count = self.accept_some()
         # Several connections at a time need no rule: each idle process gets one.
         self.wins = self.wins + 1 if count == 1 else 0
@@ -123,26 +127,39 @@ cdef class Listener(Waiter):
         self.wins_limit = 0 if self.loop.has_time_override else WINS_LIMIT_LEAST
         return 0
 
-    cdef int yield_connection(self) except -1:
-        """Leave the waiting connection to other processes."""
+    cdef int yield_turn(self) except -1:
+        """Leave the waiting connection, and those that follow for as long as the
+        listener's own turn has lasted, to other processes."""
+        cdef double now = self.loop.now()
         self.wins = 0
         self.looks_left = YIELD_LOOKS
+        self.turn_ends = now + min(now - self.turn_began, TURN_SECONDS_MOST)
         self.pause()
-        self.loop.call_later(YIELD_SECONDS, self.look)
+        self.loop.call_later(LOOK_SECONDS, self.look)
         return 0
 
     def look(self):
-        """Wait again if another process has taken the connection, else after the last
-        look: then the others are busy or gone."""
-        self.looks_left -= 1
-        if self.looks_left > 0 and self.has_connection():
-            self.loop.call_later(YIELD_SECONDS, self.look)
+        """End the others' turn when its time is over, or early if a connection has
+        waited for all looks: then the others are busy or gone."""
+        if self.has_connection():
+            self.looks_left -= 1
+        elif self.loop.now() < self.turn_ends:
+            self.looks_left = YIELD_LOOKS
+        else:
+            self.end_turn()
             return
+        if self.looks_left > 0:
+            self.loop.call_later(LOOK_SECONDS, self.look)
+        else:
+            self.end_turn()
+
+    cdef int end_turn(self) except -1:
         self.start()
         if self.waiting and self.accept_some() > 0 and self.looks_left == 0:
             self.wins_limit = min(2 * self.wins_limit, WINS_LIMIT_MOST)
         else:
             self.wins_limit = WINS_LIMIT_LEAST
+        return 0
 
     cdef bint has_connection(self) except -1:
         cdef pollfd asked
