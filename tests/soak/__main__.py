@@ -10,6 +10,7 @@ import json
 import statistics
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 DRIVERS = ("io_uring", "epoll")
 # What each may have grown by in half of the run.
@@ -23,21 +24,26 @@ def main():
     parser.add_argument("--chart", help="where to write a chart, for instance soak.svg")
     options = parser.parse_args()
     drivers = options.drivers.split(",")
-    running = {driver: start(driver, options.seconds) for driver in drivers}
+    # A thread for each: a full pipe would stop the load.
+    with ThreadPoolExecutor(len(drivers)) as pool:
+        results = pool.map(lambda driver: run(driver, options.seconds), drivers)
     samples, failed = {}, 0
-    for driver, process in running.items():
-        out, _ = process.communicate()
-        samples[driver] = [json.loads(line) for line in out.splitlines()]
-        failed |= process.returncode != 0 or report(driver, samples[driver])
+    for driver, (status, rows) in zip(drivers, results):
+        samples[driver] = rows
+        if status:
+            print(f"FAILED {driver}: the process ended with {status}")
+        failed |= status != 0 or report(driver, rows)
     if options.chart:
         draw(samples, options.chart)
     return failed
 
 
-def start(driver, seconds):
-    return subprocess.Popen(
+def run(driver, seconds):
+    """(exit status, samples) of one process."""
+    done = subprocess.run(
         ["nice", sys.executable, "-m", "tests.soak.load", driver, str(seconds)],
         stdout=subprocess.PIPE, text=True)
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def report(driver, samples):
