@@ -66,11 +66,13 @@ def pytest_configure(config):
         config.addinivalue_line("filterwarnings", f"error{warning}")
 
 
-def pytest_collection_modifyitems(items):
-    """A test that hangs is a failure; pytest-timeout shows where it hangs."""
+def pytest_collection_modifyitems(config, items):
+    """A test that hangs is a failure; pytest-timeout shows where it hangs. Its option
+    --timeout is for builds that are slow."""
+    seconds = config.getoption("timeout", None) or DEADLINE_SECONDS
     for item in items:
         if item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(DEADLINE_SECONDS))
+            item.add_marker(pytest.mark.timeout(seconds))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -76,6 +76,14 @@ class LazyModule(ModuleType):
         run(self)
         return ModuleType.__getattribute__(self, name)
 
+    def __getattribute__(self, name):
+        own = ModuleType.__getattribute__
+        if not name.startswith("__") and own(self, "__name__") not in _waiting:
+            # A thread runs the module, which has only some of its names yet: others
+            # wait.
+            run(self)
+        return own(self, name)
+
     def __setattr__(self, name, value):
         # What a program sets must not be replaced by the module's own value later.
         run(self)

@@ -266,6 +266,20 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
             return await super().create_unix_connection(
                 protocol_factory, path, **options)
 
+    async def create_server(self, protocol_factory, host=None, port=None, *, sock=None,
+                            **options):
+        """asyncio's method; the listener knows that `sock` may have other owners."""
+        with user_sockets.UserSocket(self, sock):
+            return await super().create_server(
+                protocol_factory, host, port, sock=sock, **options)
+
+    async def create_unix_server(self, protocol_factory, path=None, *, sock=None,
+                                 **options):
+        """asyncio's method; the listener knows that `sock` may have other owners."""
+        with user_sockets.UserSocket(self, sock):
+            return await super().create_unix_server(
+                protocol_factory, path, sock=sock, **options)
+
     async def connect_accepted_socket(self, protocol_factory, sock, **options):
         """asyncio's method; the transport knows that `sock` belongs to the user."""
         with user_sockets.UserSocket(self, sock):
@@ -346,7 +360,8 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
             ssl_handshake_timeout=ssl_handshake_timeout,
             ssl_shutdown_timeout=ssl_shutdown_timeout)
         self._listeners[sock] = listener.Listener(
-            self, sock, protocol_factory, server, serving, context)
+            self, sock, protocol_factory, server, serving, context,
+            user_sockets.is_users(self, sock))
         self._listeners[sock].start()
 
     def _stop_serving(self, sock):

@@ -5,6 +5,8 @@ import pathlib
 import re
 import subprocess
 import sys
+import threading
+import types
 import zipfile
 
 import pytest
@@ -297,3 +299,34 @@ for module in (queue, stringprep):
     archive = str(tmp_path / "all.zip")
     assert run(code.format(archive=archive)) == [
         f"{archive}/queue.py queue True", f"{archive}/stringprep.py stringprep True"]
+
+
+def test_a_second_thread_waits_until_a_module_has_run():
+    """Half of its names are there while the first thread runs it."""
+    module = types.ModuleType("uring_loop_half")
+    begun, ending, over = (threading.Event() for _ in range(3))
+    seen = []
+
+    def start(module):
+        vars(module)["first"] = 1
+        begun.set()
+        ending.wait(10)
+        vars(module)["second"] = 2
+
+    def use():
+        begun.wait(10)
+        seen.append((module.first, vars(module).get("second")))
+        over.set()
+
+    module.__class__ = lazy.LazyModule
+    lazy._waiting[module.__name__] = start
+    threads = [threading.Thread(target=lambda: module.second),
+               threading.Thread(target=use)]
+    for thread in threads:
+        thread.start()
+    # The thread that does not wait is over at once; the one that waits never is.
+    over.wait(0.2)
+    ending.set()
+    for thread in threads:
+        thread.join()
+    assert seen == [(1, 2)] and type(module) is types.ModuleType

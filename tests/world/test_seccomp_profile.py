@@ -90,7 +90,8 @@ print("personality=" + str(ask("personality", 0x0040000)))
 """
 MANAGING = [
     "acct", "add_key", "bpf", "chroot", "clock_settime", "delete_module",
-    "finit_module", "fsopen", "init_module", "ioperm", "iopl", "kexec_load", "keyctl", "mbind", "mount",
+    "finit_module", "fsopen", "init_module", "ioperm", "iopl", "kexec_load", "keyctl",
+    "mbind", "mount",
     "open_by_handle_at", "perf_event_open", "pidfd_getfd", "pivot_root",
     "process_vm_readv", "process_vm_writev", "ptrace", "quotactl", "reboot",
     "sethostname", "setns", "settimeofday", "swapon", "syslog", "umount2", "unshare",

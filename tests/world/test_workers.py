@@ -30,11 +30,18 @@ def for_backend(loop_name):
     return "ours", os.environ | {"URING_LOOP_BACKEND": loop_name}
 
 
-def is_fair(served, loop_name):
-    assert sum(served.values()) == CONNECTIONS
-    # asyncio leaves it to chance, which a busy machine may turn against one worker.
-    if loop_name != kit.STOCK:
-        assert len(served) == 2 and min(served.values()) >= FEWEST, served
+def check_fair(ask_all, loop_name):
+    """In the best of three rounds: a busy machine may keep a worker from running."""
+    rounds = []
+    for _ in range(3):
+        served = ask_all()
+        rounds.append(served)
+        assert sum(served.values()) == CONNECTIONS
+        # asyncio leaves it to chance, which a busy machine may turn against one worker.
+        if loop_name == kit.STOCK or (
+                len(served) == 2 and min(served.values()) >= FEWEST):
+            return
+    pytest.fail(f"connections of each worker: {rounds}")
 
 
 def pid_of(answer):
@@ -49,7 +56,8 @@ def test_uvicorn_workers_share(tmp_path, loop_name):
     whose, environment = for_backend(loop_name)
     with servers.running(servers.uvicorn(
             tmp_path, whose, workers=2, environment=environment)) as server:
-        is_fair(servers.served_by(server.port, CONNECTIONS, pid_of), loop_name)
+        check_fair(
+            lambda: servers.served_by(server.port, CONNECTIONS, pid_of), loop_name)
 
 
 @pytest.mark.parametrize("worker", ["asgi", "aiohttp"])
@@ -61,7 +69,8 @@ def test_gunicorn_workers_share(tmp_path, loop_name, worker):
         for _ in range(2):
             server.until("Booting worker")
         both_serve(server.port)
-        is_fair(servers.served_by(server.port, CONNECTIONS, pid_of), loop_name)
+        check_fair(
+            lambda: servers.served_by(server.port, CONNECTIONS, pid_of), loop_name)
 
 
 def both_serve(port):
@@ -124,8 +133,8 @@ def owners(request, loop_name):
 
 @kit.every_name
 def test_two_owners_share(owners, loop_name):
-    served = collections.Counter(owners.who_serves() for _ in range(CONNECTIONS))
-    is_fair(served, loop_name)
+    check_fair(lambda: collections.Counter(
+        owners.who_serves() for _ in range(CONNECTIONS)), loop_name)
 
 
 @kit.every_name

@@ -28,6 +28,11 @@ cdef class Listener(Waiter):
     cdef int wins
     cdef int wins_limit
     cdef unsigned long empty_polls_seen
+    # When the listener's turn began and when that of the others ends; how often the
+    # listener still looks at a connection that nobody takes.
+    cdef double turn_began
+    cdef double turn_ends
+    cdef int looks_left
 
     cdef int accepted(self, int fd, const RawName *peer) except -1
     cdef int make_task(self, int fd, const RawName *peer, shared) except -1
@@ -36,5 +41,8 @@ cdef class Listener(Waiter):
     cdef bint has_other_work(self) except -1
     cdef Py_ssize_t accept_some(self) except -1
     cdef int detect_sharing(self, Py_ssize_t count) except -1
-    cdef int yield_connection(self) except -1
+    cdef int presume_sharing(self) except -1
+    cdef int yield_turn(self) except -1
+    cdef int end_turn(self) except -1
+    cdef bint has_connection(self) except -1
     cdef int failed(self, int error) except -1

@@ -9,10 +9,11 @@ all that sleep, and the first one gets it. Which one is first depends on the pla
 by the kernel's scheduler, and may be the same for a long time: of 400 connections, one
 after the other, two workers on two processors served 84 and 316 (two of asyncio's 52
 and 348). EPOLLEXCLUSIVE would not help: the kernel ignores it in an epoll set that is
-itself polled. So a listener that has been woken without getting a connection assumes
-that the socket is shared. After `WINS_LIMIT_LEAST` reports in a row with one connection
-each, the listener yields the next connection: it leaves the epoll set for a
-millisecond. With that rule the two workers served 178 and 222 at worst.
+itself polled. So a listener takes turns if its socket may be shared: if the program
+gave the socket, or if the listener has been woken without getting a connection. After
+`WINS_LIMIT_LEAST` reports in a row with one connection each, it leaves the epoll set
+for as long as these have taken. It comes back early when `YIELD_LOOKS` looks in a row
+have found a connection that nobody takes.
 """
 
 cimport cython
@@ -27,7 +28,7 @@ from asyncio import constants, trsock
 
 from uring_loop._compat import context_option
 from uring_loop.driver.capi cimport PyContext_Copy, PyContext_Enter, PyContext_Exit
-from uring_loop.driver.libc cimport close_fd
+from uring_loop.driver.libc cimport POLLIN, close_fd, poll, pollfd
 from uring_loop.driver.ring cimport os_error
 from uring_loop.driver.uapi cimport io_uring_cq_ready
 from uring_loop.net.address cimport RawName, accept_named, read_name
@@ -39,15 +40,18 @@ from uring_loop.scheduler.watches cimport WatchSet
 cdef enum:
     # The most connections to accept per report while other work waits.
     BUSY_BATCH = 8
-    # After this number of wins in a row a listener yields a connection. The number
-    # grows by half of WINS_LIMIT_LEAST each time that no other process takes the
-    # connection.
+    # After this number of wins in a row a listener yields its turn. The number doubles
+    # each time that no other process takes the waiting connection.
     WINS_LIMIT_LEAST = 8
-    WINS_LIMIT_MOST = 64
+    WINS_LIMIT_MOST = 4096
+    # The most looks at a yielded connection. A woken idle process accepts within 0.03
+    # to 0.3 ms; one that waits for a processor may need some milliseconds.
+    YIELD_LOOKS = 8
 
-# The time out of the epoll set. A woken idle process accepts within 0.03 to 0.3 ms,
-# later where other programs keep the processors busy.
-cdef double YIELD_SECONDS = 0.001
+# From one look to the next.
+cdef double LOOK_SECONDS = 0.001
+# The longest turn of the others, after a pause in which nothing came.
+cdef double TURN_SECONDS_MOST = 0.05
 cdef tuple RESOURCE_ERRORS = (EMFILE, ENFILE, ENOBUFS, ENOMEM)
 cdef tuple TRANSIENT_ERRORS = (EAGAIN, EINTR, ECONNABORTED)
 
@@ -56,13 +60,14 @@ cdef tuple TRANSIENT_ERRORS = (EAGAIN, EINTR, ECONNABORTED)
 cdef class Listener(Waiter):
     """Accepts on one listening socket and makes the connections' transports.
 
+    `is_shareable`: the program gave the socket, which may have other owners.
     `serving` maps the argument names of BaseSelectorEventLoop._start_serving to values.
     `context` is that of the server (Python 3.15): all callbacks of a connection run in
     one copy of it. None: each has a copy of its own.
     """
 
     def __cinit__(self, LoopCore loop not None, sock, protocol_factory, server,
-                  dict serving not None, context):
+                  dict serving not None, context, bint is_shareable):
         self.loop = loop
         self.sock = sock
         # A closed socket raises ValueError, as on asyncio.
@@ -78,6 +83,8 @@ cdef class Listener(Waiter):
         self.shares_context = context is not None
         self.context = context if self.shares_context else contextvars.copy_context()
         self.wanted = True
+        if is_shareable:
+            self.presume_sharing()
 
     def start(self):
         """Wait for connections, unless the listener was stopped."""
@@ -96,8 +103,10 @@ cdef class Listener(Waiter):
     cdef int on_ready(self) except -1:
         cdef Py_ssize_t count
         if self.wins_limit and self.wins >= self.wins_limit:
-            self.yield_connection()
+            self.yield_turn()
             return 0
+        if self.wins_limit and not self.wins:
+            self.turn_began = self.loop.now()
         count = self.accept_some()
         # Several connections at a time need no rule: each idle process gets one.
         self.wins = self.wins + 1 if count == 1 else 0
@@ -105,31 +114,60 @@ cdef class Listener(Waiter):
         return 0
 
     cdef int detect_sharing(self, Py_ssize_t count) except -1:
-        """Set `wins_limit` if a wake-up since the last report brought no connection."""
+        """A wake-up since the last report that brought no connection has a rival."""
         cdef unsigned long polls_count = (
             <WatchSet>self.loop.watcher).empty_polls_count
-        if ((count == 0 or self.empty_polls_seen != polls_count)
-                and not self.wins_limit):
-            # A replaced clock may not advance, and the yield would not end.
-            self.wins_limit = 0 if self.loop.has_time_override else WINS_LIMIT_LEAST
+        if count == 0 or self.empty_polls_seen != polls_count:
+            self.presume_sharing()
         self.empty_polls_seen = polls_count
         return 0
 
-    cdef int yield_connection(self) except -1:
-        """Leave the waiting connection to other processes, for YIELD_SECONDS."""
-        self.wins = 0
-        self.pause()
-        self.loop.call_later(YIELD_SECONDS, self.resume)
+    cdef int presume_sharing(self) except -1:
+        # A replaced clock may not advance, and the yield would not end.
+        self.wins_limit = 0 if self.loop.has_time_override else WINS_LIMIT_LEAST
         return 0
 
-    def resume(self):
-        """Wait again. If the yielded connection is still there, the others are busy."""
+    cdef int yield_turn(self) except -1:
+        """Leave the waiting connection, and those that follow for as long as the
+        listener's own turn has lasted, to other processes."""
+        cdef double now = self.loop.now()
+        self.wins = 0
+        self.looks_left = YIELD_LOOKS
+        self.turn_ends = now + min(now - self.turn_began, TURN_SECONDS_MOST)
+        self.pause()
+        self.loop.call_later(LOOK_SECONDS, self.look)
+        return 0
+
+    def look(self):
+        """End the others' turn when its time is over, or early if a connection has
+        waited for all looks: then the others are busy or gone."""
+        if self.has_connection():
+            self.looks_left -= 1
+        elif self.loop.now() < self.turn_ends:
+            self.looks_left = YIELD_LOOKS
+        else:
+            self.end_turn()
+            return
+        if self.looks_left > 0:
+            self.loop.call_later(LOOK_SECONDS, self.look)
+        else:
+            self.end_turn()
+
+    cdef int end_turn(self) except -1:
         self.start()
-        if self.waiting and self.accept_some() > 0:
-            self.wins_limit = min(
-                self.wins_limit + WINS_LIMIT_LEAST // 2, WINS_LIMIT_MOST)
+        if self.waiting and self.accept_some() > 0 and self.looks_left == 0:
+            self.wins_limit = min(2 * self.wins_limit, WINS_LIMIT_MOST)
         else:
             self.wins_limit = WINS_LIMIT_LEAST
+        return 0
+
+    cdef bint has_connection(self) except -1:
+        cdef pollfd asked
+        if not self.wanted or self.sock.fileno() != self.fd:
+            return False
+        asked.fd = self.fd
+        asked.events = POLLIN
+        return poll(&asked, 1, 0) > 0
 
     cdef Py_ssize_t accept_some(self) except -1:
         """Accept waiting connections, at most as many as asyncio does at a time. The

@@ -1,0 +1,1 @@
+"""Hours of mixed load, sampled: memory, descriptors, requests and threads stay flat."""
