@@ -2,7 +2,7 @@
 
 import sys
 
-from benchmarks.compare.command import main
+from benchmarks.compare.entry import main
 
 if __name__ == "__main__":
     sys.exit(main())

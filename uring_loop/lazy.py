@@ -4,8 +4,8 @@ Most modules are not needed to make a loop, so start-up does not run them. But a
 that runs later can read no file: the program may have called chroot(), have no free
 descriptor, or have been upgraded in place. So the code of all modules is in memory from
 the start. The compiled modules are in one shared object, and the bytecode of the others
-is read here, which is much cheaper than running it; their source, where Python stores no
-bytecode.
+is read here, which is much cheaper than running it. Where Python stores no bytecode,
+the source is read.
 
 Each module is in sys.modules from the start, as an object whose first missing attribute
 runs the module. So `import`, `from … import` and `cimport` work as for other modules.

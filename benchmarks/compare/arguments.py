@@ -18,6 +18,12 @@ RESULTS = ROOT / "benchmarks" / "results" / "loops.json"
 DOCS = ROOT / "docs"
 
 
+def list_scenarios():
+    for scenario in catalogue.CATALOGUE:
+        runs = [word for word in ("default", "quick") if getattr(scenario, word)]
+        print(f"{scenario.name:24} {scenario.title} [{', '.join(runs) or 'full'}]")
+
+
 def parse(words=None):
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="Compare event loops in one run.",

@@ -10,12 +10,10 @@ try:
     from rich.console import Console
     from rich.progress import (BarColumn, MofNCompleteColumn, Progress, TextColumn,
                                TimeElapsedColumn)
-    import matplotlib  # noqa: F401  (needed at the end of a long run)
 except ImportError as error:
     sys.exit(f"{error}; run: pip install -r benchmarks/requirements.txt")
 
 from benchmarks.compare import comparison, preflight, store
-from benchmarks.compare.arguments import parse
 from benchmarks.judge import losses
 from benchmarks.measure import machine
 from benchmarks.measure.processes import BenchmarkError, Scratch
@@ -29,11 +27,7 @@ console = Console(highlight=False,
                   width=None if sys.stdout.isatty() else FILE_COLUMNS)
 
 
-def main():
-    arguments = parse()
-    if arguments.list:
-        list_scenarios()
-        return 0
+def main(arguments):
     # SIGTERM ends a run as Ctrl-C does: through every `finally`. A shell may ignore
     # SIGINT for background jobs, so set both handlers.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -53,12 +47,6 @@ def say(text):
     console.print(text, markup=False)
 
 
-def list_scenarios():
-    for scenario in catalogue.CATALOGUE:
-        runs = [word for word in ("default", "quick") if getattr(scenario, word)]
-        say(f"{scenario.name:24} {scenario.title} [{', '.join(runs) or 'full'}]")
-
-
 def run(arguments):
     """Measure, print, and store; answers the exit status."""
     start = time.monotonic()
@@ -66,6 +54,7 @@ def run(arguments):
     with tempfile.TemporaryDirectory(prefix="uring_loop-bench-") as folder:
         names, extra, missing = choose_loops(arguments, Scratch(folder), server_cores)
     usable = preflight.usable_scenarios(arguments.selected, say)
+    preflight.charts(say)
     # This process sleeps during a slice, and wakes on the client's core.
     os.sched_setaffinity(0, client_cores)
     settings = comparison.Settings(

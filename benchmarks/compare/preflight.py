@@ -60,6 +60,16 @@ def usable_scenarios(scenarios, say):
     return usable
 
 
+def charts(say):
+    """Name what is missing for the charts; True if nothing is."""
+    try:
+        programs.need_module("matplotlib")
+    except BenchmarkError as error:
+        say(f"no charts are drawn: {error}")
+        return False
+    return True
+
+
 def call_counting(counter, say):
     """Name the missing tools for system calls."""
     if not counter.perf and not counter.strace:

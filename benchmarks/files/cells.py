@@ -4,10 +4,9 @@ import json
 import os
 import random
 import subprocess
-import sys
 
 from benchmarks.files.contender import DIRECT, LEFT_OUT, PEERS
-from benchmarks.measure.processes import ROOT
+from benchmarks.measure.processes import module_command
 
 CONTROL = "none again"
 # fio runs for whole seconds.
@@ -21,10 +20,10 @@ class Contender:
     def __init__(self, name, path, kind, depth, cache):
         given = "none" if name == CONTROL else name
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.files.contender", given, path, kind,
-             str(depth), cache],
+            module_command("benchmarks.files.contender", given, path, kind, str(depth),
+                           cache),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, cwd=ROOT)
+            text=True)
         self.error = None
         if self.process.stdout.readline().strip() != "ready":
             self.error = self.error_output()
@@ -72,14 +71,16 @@ def run_fio(path, kind, depth, cache):
     return found["iops"], busy / max(found["total_ios"], 1) * 1e6
 
 
-def names_of(cache):
-    peers = [name for name in PEERS if cache == "buffered" or name in DIRECT]
+def names_of(cache, missing):
+    peers = [name for name in PEERS if name not in missing
+             and (cache == "buffered" or name in DIRECT)]
     return [*LEFT_OUT, CONTROL, *peers]
 
 
 def measure(cell, path, arguments, say):
     """{name: [[rate, cpu], …] or the error} of one cell."""
-    contenders = {name: Contender(name, path, *cell) for name in names_of(cell[2])}
+    contenders = {name: Contender(name, path, *cell) 
+                  for name in names_of(cell[2], arguments.missing)}
     samples = {name: [] for name in contenders}
     try:
         for number in range(arguments.rounds):

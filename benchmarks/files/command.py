@@ -18,12 +18,17 @@ import subprocess
 import sys
 import tempfile
 
+from benchmarks.compare import preflight
 from benchmarks.files import http, page
 from benchmarks.files.cells import measure
+from benchmarks.files.contender import PEERS
+from benchmarks.measure import programs
 from benchmarks.measure.machine import machine_facts
-from benchmarks.measure.processes import ROOT
+from benchmarks.measure.processes import ROOT, BenchmarkError
 
 RESULTS = ROOT / "benchmarks" / "results" / "files.json"
+# The packages of modules whose names differ.
+DISTRIBUTIONS = {"asyncfiles": "py-asyncfiles"}
 HTTP_ROUNDS = 3
 HTTP_SECONDS = 1
 CELLS = [(kind, depth, cache) for cache in ("direct", "buffered")
@@ -52,6 +57,8 @@ def main():
         return
     if shutil.which("fio") is None:
         sys.exit("fio is not here: apt install fio")
+    arguments.missing = missing_peers(print)
+    preflight.charts(print)
     stored = {"machine": machine(), "rounds": arguments.rounds,
               "slice": arguments.slice, "size_mib": arguments.size}
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
@@ -59,10 +66,25 @@ def main():
         stored["cells"] = {
             " ".join(map(str, cell)): measure(cell, path, arguments, print)
             for cell in CELLS}
-        stored["http"] = http.run(path, HTTP_ROUNDS, HTTP_SECONDS)
+        stored["http"] = http.run(
+            path, HTTP_ROUNDS, HTTP_SECONDS, arguments.missing)
     RESULTS.write_text(json.dumps(stored))
     page.write(stored)
     print(f"wrote {page.PAGE}")
+
+
+def missing_peers(say):
+    """Names of the peers that cannot run here, each told with its cure."""
+    missing = set()
+    for name in PEERS:
+        try:
+            programs.need_module("uvloop")
+            if name != "inline":
+                programs.need_module(name, DISTRIBUTIONS.get(name))
+        except BenchmarkError as error:
+            say(f"{name} is left out: {error}")
+            missing.add(name)
+    return missing
 
 
 def machine():

@@ -12,7 +12,7 @@ import threading
 import time
 
 from benchmarks.files.contender import PEERS, Offsets, loop_for, uring
-from benchmarks.measure.processes import ROOT
+from benchmarks.measure.processes import module_command
 
 NAMES = {"uring_loop": "DEFER_TASKRUN", "aiofiles on uvloop": "aiofiles"}
 READS_AT_ONCE = 64
@@ -70,8 +70,8 @@ async def client(port, seconds, latencies):
 def one(name, path, seconds):
     """(p50, p99, HTTP requests per second, reads per second, Python threads)"""
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.files.http", name, path], text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
+        module_command("benchmarks.files.http", name, path), text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with process:
         port = int(process.stdout.readline())
         latencies = []
@@ -89,11 +89,13 @@ def one(name, path, seconds):
     return cuts[49], cuts[98], len(latencies) / seconds, reads, threads
 
 
-def run(path, rounds, seconds):
-    """{title: [median of each number]}; the contenders run in turn."""
-    found = {title: [] for title in NAMES}
+def run(path, rounds, seconds, missing):
+    """{title: [median of each number]}; the contenders run in turn, but for those that
+    are missing."""
+    names = {title: name for title, name in NAMES.items() if name not in missing}
+    found = {title: [] for title in names}
     for _ in range(rounds):
-        for title, name in NAMES.items():
+        for title, name in names.items():
             found[title].append(one(name, path, seconds))
     return {title: [statistics.median(column) for column in zip(*lines)]
             for title, lines in found.items()}

@@ -1,9 +1,9 @@
 """Write docs/files-performance.md and its chart from stored cells."""
 
+import importlib.util
 import statistics
 from pathlib import Path
 
-from benchmarks.files import chart
 from benchmarks.files.cells import CONTROL
 from benchmarks.files.contender import LEFT_OUT, PEERS
 from benchmarks.measure.processes import ROOT
@@ -139,8 +139,10 @@ sees it:
 
 def write(stored):
     cells, facts = stored["cells"], stored["machine"]
-    chart.write(
-        cells, {OURS: "uring_loop", **{name: name for name in PEERS}}, CHART)
+    if importlib.util.find_spec("matplotlib") is not None:
+        from benchmarks.files import chart
+        chart.write(
+            cells, {OURS: "uring_loop", **{name: name for name in PEERS}}, CHART)
     PAGE.write_text(TEMPLATE.format(
         size=stored["size_mib"], rounds=stored["rounds"], slice=stored["slice"],
         control=CONTROL, series=series_table(cells),

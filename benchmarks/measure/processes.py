@@ -24,6 +24,13 @@ BOOTSTRAP = (f"import sys; sys.path.append({str(ROOT)!r}); "
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+def module_command(name, *arguments):
+    """python -m name, with the checkout last on sys.path as well."""
+    code = (f"import runpy, sys; sys.path.append({str(ROOT)!r}); "
+            f"runpy.run_module({name!r}, run_name='__main__', alter_sys=True)")
+    return [sys.executable, "-P", "-c", code, *arguments]
+
+
 class BenchmarkError(Exception):
     """A failure in a scenario; the message is shown to the user."""
 

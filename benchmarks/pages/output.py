@@ -1,6 +1,8 @@
 """Write the performance page and its charts into a folder."""
 
-from benchmarks.pages import chart, performance
+import importlib.util
+
+from benchmarks.pages import performance
 
 
 def write(records, folder):
@@ -8,6 +10,10 @@ def write(records, folder):
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / "performance.md"
     page.write_text(performance.markdown(records))
+    if importlib.util.find_spec("matplotlib") is None:
+        # The run has said so at its start.
+        return [page]
+    from benchmarks.pages import chart
     return [page, *filter(None, (
         chart.write(records, folder / "img" / "performance.svg"),
         chart.write_scale(records, folder / "img" / "scale.svg")))]

@@ -9,9 +9,9 @@ from . import kit
 
 # Ray's own start-up takes half of it.
 pytestmark = pytest.mark.timeout(240)
-# No password, no statistics sent anywhere, and one processor is enough.
+# No password, no statistics sent anywhere, and patience where others work as well.
 RAY = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0",
-       "RAY_DEDUP_LOGS": "0"}
+       "RAY_DEDUP_LOGS": "0", "RAY_raylet_start_wait_time_s": "150"}
 
 
 def test_dask(tmp_path, monkeypatch):

@@ -6,6 +6,9 @@ from contextvars import Context
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from gi.repository import GLib
+from gi.types import StructMeta
+
 from uring_loop import Guest, Loop
 
 _T = TypeVar("_T")
@@ -14,14 +17,16 @@ def attach(
     loop: Loop, context: Any = None, *, priority: int = 0,
     quit: Callable[[], object] | None = None, **options: Any) -> LoopSource: ...
 
-class LoopSource:
+class LoopSource(GLib.Source, metaclass=StructMeta):
     guest: Guest
     failure: BaseException | None
     def __init__(
         self, loop: Loop, quit: Callable[[], object] | None = None,
         options: dict[str, Any] = {}) -> None: ...
+    def prepare(self) -> tuple[bool, int]: ...
+    def check(self) -> bool: ...
+    def dispatch(self, callback: object, args: object) -> bool: ...
     def destroy(self) -> None: ...
-    def __getattr__(self, name: str) -> Any: ...
 
 class GLibLoop(Loop):
     def __init__(self, context: Any = None, **options: Any) -> None: ...

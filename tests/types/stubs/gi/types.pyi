@@ -1,0 +1,3 @@
+"""The metaclass of the classes that PyGObject makes of structures."""
+
+class StructMeta(type): ...
