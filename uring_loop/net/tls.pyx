@@ -35,6 +35,7 @@ cdef object FLUSHING = sslproto.SSLProtocolState.FLUSHING
 cdef Py_ssize_t RECORD_BYTES = 16384
 StockProtocol = sslproto.SSLProtocol
 RAW_TYPE = _ssl._SSLSocket
+STREAM_WRITE = StreamWriter.write
 
 
 cdef class SSLCore:
@@ -87,10 +88,10 @@ cdef class SSLCore:
                 self._outgoing, memory)
         except ValueError:
             # A context of another kind has wrapped other objects: ssl goes on.
-            return 0
+            pass
         # A class derived from ours may have its own write().
-        self.over_stream = type(self._transport).__dict__.get("write", None) is None \
-            and isinstance(self._transport, StreamWriter)
+        self.over_stream = (isinstance(self._transport, StreamWriter)
+                            and type(self._transport).write is STREAM_WRITE)
         return 0
 
     # ---- reading
@@ -284,11 +285,13 @@ cdef class SSLCore:
     cdef Py_ssize_t encrypt(self, data) except -1:
         """How many bytes were accepted."""
         cdef Py_buffer view
+        cdef Py_ssize_t count = 0
         if self.connection is None:
             try:
-                return self.write_raw(data)
+                count = self.write_raw(data)
             except WANT_MORE:
-                return 0
+                pass
+            return count
         if PyBytes_CheckExact(data):
             return self.connection.write(
                 PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
