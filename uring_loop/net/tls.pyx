@@ -23,7 +23,6 @@ from asyncio import sslproto
 
 from uring_loop.net import tls_trust
 
-from uring_loop.net.gather cimport BULK_WRITE_BYTES
 from uring_loop.net.ssl_connection cimport SSLConnection
 from uring_loop.net.stream_writer cimport StreamWriter
 from uring_loop.scheduler.loop_core cimport LoopCore
@@ -334,18 +333,13 @@ cdef class SSLCore:
 
     cdef int send_memory(self, Py_ssize_t size) except -1:
         cdef char *memory = self.connection.output.start
-        cdef bytes records = None
         cdef StreamWriter writer
-        if not self.over_stream or size >= BULK_WRITE_BYTES:
-            # The transport keeps many bytes if they are an object.
-            records = PyBytes_FromStringAndSize(memory, size)
-            if not self.over_stream:
-                self._transport.write(records)
-                return 0
-            memory = PyBytes_AS_STRING(records)
+        if not self.over_stream:
+            self._transport.write(PyBytes_FromStringAndSize(memory, size))
+            return 0
         writer = self._transport
         if writer.may_write(True):
-            writer.write_memory(records, memory, size)
+            writer.write_memory(None, memory, size)
         return 0
 
     cdef Py_ssize_t incoming_bytes(self) except -1:
