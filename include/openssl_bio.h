@@ -1,13 +1,14 @@
 /* A BIO through which OpenSSL reads received records in place and collects its output.
  *
- * It stands before the two memory BIOs that ssl.SSLObject was made with, and takes their
- * part while its owner lends it memory: `in` for a row of SSL_read, `out` for one
- * SSL_write. At all other times it only forwards to them. So each function of ssl, such
- * as unwrap(), works on the same connection at any time.
+ * It stands before the two memory BIOs that ssl.SSLObject was made with, and takes
+ * their part while its owner lends it memory: `in` for a row of SSL_read, `out` for a
+ * row of SSL_write. At all other times it only forwards to them. So each function of
+ * ssl, such as unwrap(), works on the same connection at any time.
  *
- * Asking a memory BIO what it holds costs a hundred instructions, several times for each
- * message, and it is nearly always nothing. So `may_have_input` and `may_have_output`
- * are set where something is put there, and cleared where nothing was found.
+ * Asking a memory BIO what it holds costs a hundred instructions, several times for
+ * each message, and it is nearly always nothing. So `may_have_input` and
+ * `may_have_output` are set where something is put there, and cleared where nothing was
+ * found.
  *
  * Order: bytes in the memory BIO `older_in` are older than those at `in`. Output is
  * either at `out` or in `memory_out`.

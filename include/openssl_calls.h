@@ -80,7 +80,7 @@ static inline const char *openssl_find(const char *path, struct openssl_calls *c
 
 	if (object == NULL)
 		return path;
-	/* POSIX has dlsym() return functions as `void *`, which ISO C cannot convert. */
+	/* dlsym() returns functions as `void *`, which ISO C cannot convert. */
 #define OPENSSL_LOOK_UP(result, name, arguments) \
 	*(void **)&calls->name = dlsym(object, #name); \
 	if (calls->name == NULL && missing == NULL) \

@@ -160,11 +160,12 @@ else:
     def format_callback(loop, callback, args):
         return format_helpers._format_callback_source(callback, args)
 
-# Where an `_ssl._SSLSocket` has its SSL, by the size of the object. Proofs follow before
-# it is used: net/tls_trust.py. Releases with a mutex at the end are eight bytes longer.
+# Where an `_ssl._SSLSocket` has its SSL, by the size of the object. Proofs follow
+# before it is used: net/tls_trust.py. Releases with a mutex at the end are eight bytes
+# longer.
 SSL_LAYOUTS = {
-    (3, 11): {96: 24}, (3, 12): {80: 24}, (3, 13): {80: 24, 88: 24}, (3, 14): {88: 24},
-    (3, 15): {72: 24},
+    (3, 11): {96: 24}, (3, 12): {80: 24}, (3, 13): {80: 24, 88: 24},
+    (3, 14): {88: 24}, (3, 15): {72: 24},
 }.get(sys.version_info[:2], {})
 
 # asyncio deprecates policies from 3.14 on and has none from 3.16 on. The public names

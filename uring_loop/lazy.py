@@ -33,8 +33,8 @@ COMPILED = (
     "scheduler.held_writes", "scheduler.loop_core", "scheduler.watch",
     "scheduler.watches",
     "net.address", "net.gather", "net.transport", "net.backlog", "net.stream_writer",
-    "net.libssl", "net.ssl_connection", "net.tls", "net.stream", "net.datagram", "net.listener",
-    "net.sock_calls", "net.connect",
+    "net.libssl", "net.ssl_connection", "net.tls", "net.stream", "net.datagram",
+    "net.listener", "net.sock_calls", "net.connect",
     "process.pipes", "files.operations", "guest.guest_core",
 )
 # Package -> its Python modules. Each package is itself one.

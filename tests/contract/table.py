@@ -184,6 +184,8 @@ SIGNATURES = {
     "sslproto.SSLProtocol.connection_made": "(self, transport)",
     "sslproto.SSLProtocol.get_buffer": "(self, n)",
     "sslproto.SSLProtocol.buffer_updated": "(self, nbytes)",
+    "sslproto.SSLProtocol._on_handshake_complete": "(self, handshake_exc)",
+    "sslproto.SSLProtocol._get_read_buffer_size": "(self)",
     "sslproto.SSLProtocol._do_read": "(self)",
     "sslproto.SSLProtocol._do_read__buffered": "(self)",
     "sslproto.SSLProtocol._do_write": "(self)",

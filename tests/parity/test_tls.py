@@ -17,7 +17,6 @@ from .endpoints import (
     serving,
     settle,
 )
-from .engines import tls_engine  # noqa: F401 (all tests run with both engines)
 from .framework import parity, stock_leaks_a_socket
 from .tracing import Trace
 

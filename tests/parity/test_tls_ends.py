@@ -19,7 +19,6 @@ from .endpoints import (
     serving,
     settle,
 )
-from .engines import tls_engine  # noqa: F401 (all tests run with both engines)
 from .framework import parity
 
 CLIENT = {"server_hostname": certificates.NAME}

@@ -1,5 +1,6 @@
 """Records as a peer may send them: of all sizes, in pieces, damaged, out of place."""
 
+import asyncio
 import contextlib
 import ssl
 
@@ -169,3 +170,30 @@ async def test_a_user_may_read_from_the_ssl_object_in_a_pause(loop, trace):
         tls.write(b"by the user, ")
         server.transport.write(b"by the protocol")
         assert await peer.read(28) == b"by the user, by the protocol"
+
+
+class ByteArrays(Recorder, asyncio.BufferedProtocol):
+    """Offers its bytearray itself, of which a slice is a copy."""
+
+    buffer = bytearray(1000)
+    data_received = None
+
+    def get_buffer(self, sizehint):
+        return self.buffer
+
+    def buffer_updated(self, nbytes):
+        assert bytes(self.buffer[:nbytes]) == pattern(nbytes)
+        self.received_bytes += nbytes
+        self._wake()
+
+
+@promise
+async def test_records_together_fill_a_bytearray(loop, trace, monkeypatch):
+    """Not with ssl, whose slices lose what is read into them."""
+    monkeypatch.delenv("URING_LOOP_TLS")
+    server = ByteArrays(trace.lane("server"))
+    async with served(loop, server) as peer:
+        data = pattern(900)
+        await peer.send_raw(b"".join(
+            peer.records(data[part:part + 300]) for part in (0, 300, 600)))
+        await server.receives(900)

@@ -1,12 +1,14 @@
 """Each check before OpenSSL is called directly: what breaks it leaves TLS to ssl."""
 
 import asyncio
+import gc
 import os
 import ssl
 import subprocess
 import sys
 import textwrap
 import types
+import weakref
 
 import _ssl
 import pytest
@@ -235,6 +237,49 @@ async def test_a_connection_without_trust(loop, trace, monkeypatch):
         assert await peer.read(6) == b"answer"
         assert not is_direct(server.transport)
     assert loop.tls_engine_reason == "the SSL has another owner"
+
+
+@promise
+async def test_a_connection_leaves_nothing(loop, trace):
+    async def once():
+        server = Recorder(trace.lane("server"))
+        async with served(loop, server) as peer:
+            await peer.send(b"data")
+            await server.receives(4)
+            tls = server.transport.get_extra_info("ssl_object")
+            return weakref.ref(tls), weakref.ref(tls._sslobj.context)
+
+    found, context = await once()
+    await settle(loop)
+    gc.collect()
+    assert found() is None
+    # The context is the test's own; the object that held it too long would be found.
+    assert context() is certificates.server_context()
+
+
+@promise
+async def test_start_tls_is_direct_within_tls_as_well(loop, trace):
+    async def serve(reader, writer):
+        for _ in range(2):
+            writer.write(await reader.readline())
+            await writer.start_tls(certificates.server_context())
+        directness.append(is_direct(writer.transport))
+        writer.write(await reader.readline())
+        writer.close()
+
+    directness = []
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    for line in (b"plain\n", b"in TLS\n", b"in TLS in TLS\n"):
+        writer.write(line)
+        assert await reader.readline() == line
+        if len(directness) == 0:
+            await writer.start_tls(
+                certificates.client_context(), server_hostname=certificates.NAME)
+    assert directness == [True] and is_direct(writer.transport)
+    writer.close()
+    await writer.wait_closed()
+    server.close()
 
 
 class Shouting(ssl.SSLObject):

@@ -55,7 +55,8 @@ def driver_rows(driver):
             f"{name}: {why}" for name, why in driver["refused"].items())))
         rows.append(("queues", f"{driver['sq_entries']} submissions, "
                                f"{driver['cq_entries']} completions"))
-    rows.append(("TLS engine", f"{driver['tls_engine']}: {driver['tls_engine_reason']}"))
+    rows.append(
+        ("TLS engine", f"{driver['tls_engine']}: {driver['tls_engine_reason']}"))
     return rows
 
 

@@ -49,6 +49,7 @@ cdef enum:
     # Short messages are decrypted on the stack: a copy is cheaper than to shrink.
     SHORT_BYTES = 4096
     OUTPUT_BYTES = 262144
+    FREED_BYTES = 1048576
     # In an `ssl.MemoryBIO`: as in tls_trust.py.
     BIO_OFFSET = 16
 
@@ -61,6 +62,10 @@ cdef class OutputMemory:
         self.start = <char *>PyMem_Malloc(OUTPUT_BYTES)
         if self.start == NULL:
             raise MemoryError
+        # glibc keeps twice the largest block that was mapped and freed. Without this,
+        # it gives the memory of each read of 64 KiB back to the kernel, and the next
+        # one has a page fault for each 4 KiB.
+        PyMem_Free(PyMem_Malloc(FREED_BYTES))
 
     def __dealloc__(self):
         PyMem_Free(self.start)

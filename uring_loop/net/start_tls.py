@@ -11,9 +11,10 @@ from uring_loop.net import tls
 
 STOCK = base_events.BaseEventLoop.start_tls
 
+NAMES = types.SimpleNamespace(SSLProtocol=tls.SSLProtocol)
+
 start_tls = types.FunctionType(
-    STOCK.__code__,
-    {**vars(base_events), "sslproto": types.SimpleNamespace(SSLProtocol=tls.SSLProtocol)},
+    STOCK.__code__, {**vars(base_events), "sslproto": NAMES},
     STOCK.__name__, STOCK.__defaults__, STOCK.__closure__)
 start_tls.__kwdefaults__ = STOCK.__kwdefaults__
 start_tls.__doc__ = STOCK.__doc__

@@ -23,7 +23,6 @@ from asyncio import sslproto
 
 from uring_loop.net import tls_trust
 
-from uring_loop.net.gather cimport BULK_WRITE_BYTES
 from uring_loop.net.ssl_connection cimport SSLConnection
 from uring_loop.net.stream_writer cimport StreamWriter
 from uring_loop.scheduler.loop_core cimport LoopCore
@@ -35,6 +34,7 @@ cdef object FLUSHING = sslproto.SSLProtocolState.FLUSHING
 cdef Py_ssize_t RECORD_BYTES = 16384
 StockProtocol = sslproto.SSLProtocol
 RAW_TYPE = _ssl._SSLSocket
+STREAM_WRITE = StreamWriter.write
 
 
 cdef class SSLCore:
@@ -87,10 +87,10 @@ cdef class SSLCore:
                 self._outgoing, memory)
         except ValueError:
             # A context of another kind has wrapped other objects: ssl goes on.
-            return 0
+            pass
         # A class derived from ours may have its own write().
-        self.over_stream = type(self._transport).__dict__.get("write", None) is None \
-            and isinstance(self._transport, StreamWriter)
+        self.over_stream = (isinstance(self._transport, StreamWriter)
+                            and type(self._transport).write is STREAM_WRITE)
         return 0
 
     # ---- reading
@@ -284,11 +284,13 @@ cdef class SSLCore:
     cdef Py_ssize_t encrypt(self, data) except -1:
         """How many bytes were accepted."""
         cdef Py_buffer view
+        cdef Py_ssize_t count = 0
         if self.connection is None:
             try:
-                return self.write_raw(data)
+                count = self.write_raw(data)
             except WANT_MORE:
-                return 0
+                pass
+            return count
         if PyBytes_CheckExact(data):
             return self.connection.write(
                 PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
@@ -331,18 +333,13 @@ cdef class SSLCore:
 
     cdef int send_memory(self, Py_ssize_t size) except -1:
         cdef char *memory = self.connection.output.start
-        cdef bytes records = None
         cdef StreamWriter writer
-        if not self.over_stream or size >= BULK_WRITE_BYTES:
-            # The transport keeps many bytes if they are an object.
-            records = PyBytes_FromStringAndSize(memory, size)
-            if not self.over_stream:
-                self._transport.write(records)
-                return 0
-            memory = PyBytes_AS_STRING(records)
+        if not self.over_stream:
+            self._transport.write(PyBytes_FromStringAndSize(memory, size))
+            return 0
         writer = self._transport
         if writer.may_write(True):
-            writer.write_memory(records, memory, size)
+            writer.write_memory(None, memory, size)
         return 0
 
     cdef Py_ssize_t incoming_bytes(self) except -1:

@@ -1,10 +1,10 @@
 """Decides, once in a process, whether connections may use OpenSSL directly.
 
-ssl_connection.pyx needs two things that no interface gives: the libssl that `_ssl` uses,
-and the `SSL` within an `_ssl._SSLSocket`. Each is proved on an object made for that
-purpose, in an order in which a wrong guess is found before it can do harm: the build of
-Python first, then numbers, then memory read through the kernel, and calls of OpenSSL
-last. Whatever cannot be proved leaves TLS to ssl, with the reason.
+ssl_connection.pyx needs two things that no interface gives: the libssl that `_ssl`
+uses, and the `SSL` within an `_ssl._SSLSocket`. Each is proved on an object made for
+that purpose, in an order in which a wrong guess is found before it can do harm: the
+build of Python first, then numbers, then memory read through the kernel, and calls of
+OpenSSL last. Whatever cannot be proved leaves TLS to ssl, with the reason.
 """
 
 import functools
