@@ -26,8 +26,8 @@ from types import ModuleType
 COMPILED = (
     "driver.ring", "driver.buffer_pool", "driver.handover", "scheduler.busy_poll",
     "scheduler.clock", "scheduler.wakeup", "scheduler.handles", "scheduler.timer_heap",
-    "scheduler.held_writes", "scheduler.loop_core", "scheduler.watch",
-    "scheduler.watches",
+    "scheduler.held_writes", "scheduler.loop_thread", "scheduler.loop_core",
+    "scheduler.watch", "scheduler.watches",
     "net.address", "net.gather", "net.transport", "net.backlog", "net.tls",
     "net.stream_writer", "net.stream", "net.datagram", "net.listener",
     "net.sock_calls", "net.connect",
