@@ -55,8 +55,8 @@ static inline void uring_pushed(void)
 
 static inline int uring_mark(const struct uring_sleep *sleep)
 {
-	/* Relaxed: the order comes from the fence before it, and in the loop's own thread
-	 * there is nothing to order. */
+	/* Relaxed: the order comes from the fence before it, and in the loop's own
+	 * thread there is nothing to order. */
 	return atomic_load_explicit(&sleep->mark, memory_order_relaxed);
 }
 
@@ -80,7 +80,7 @@ static inline bool uring_change_mark(struct uring_sleep *sleep, int from, int to
 	return atomic_compare_exchange_strong(&sleep->mark, &from, to);
 }
 
-/* Write to the eventfd. The count of writers goes up before `fd` is read (both seq_cst):
+/* Write to the eventfd. The count of writers goes up before `fd` is read, both seq_cst:
  * either uring_set_fd() sees the writer and waits, or the writer sees the new `fd`. */
 static inline void uring_write_fd(struct uring_sleep *sleep)
 {

@@ -68,22 +68,26 @@ static long look(void)
 	return atomic_load_explicit(&length, memory_order_relaxed);
 }
 
+/* Spin for a while; true if another thread has ended it. */
+static bool spin(void)
+{
+	if (!uring_change_mark(&sleep_state, URING_ASLEEP, URING_SPINNING))
+		return false;
+	for (int i = 0; i < 50; i++)
+		if (uring_mark(&sleep_state) != URING_SPINNING)
+			break;
+	return !uring_change_mark(&sleep_state, URING_SPINNING, URING_ASLEEP);
+}
+
 /* Sleep as the loop does; every second time it spins first. */
 static void wait_for_pushes(int fd, long turn)
 {
 	struct pollfd set = { .fd = fd, .events = POLLIN };
 	uint64_t count;
-	bool hit;
 
 	uring_mark_asleep(&sleep_state);
 	if (!look()) {
-		hit = false;
-		if (turn % 2 && uring_change_mark(&sleep_state, URING_ASLEEP, URING_SPINNING)) {
-			for (int i = 0; i < 50 && uring_mark(&sleep_state) == URING_SPINNING; i++)
-				;
-			hit = !uring_change_mark(&sleep_state, URING_SPINNING, URING_ASLEEP);
-		}
-		if (!hit) {
+		if (turn % 2 == 0 || !spin()) {
 			CHECK(poll(&set, 1, LIMIT_MS) == 1);
 			CHECK(read(fd, &count, sizeof(count)) == sizeof(count));
 		}
