@@ -1,3 +1,4 @@
+# cython: freethreading_compatible=True
 """Operations for the tests of Ring: what the kernel answers goes into Python lists.
 
 Compiled when the tests start (see conftest.py), against the installed package.
