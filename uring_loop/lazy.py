@@ -59,11 +59,24 @@ OWN_SPECIAL_NAMES = ("__all__", "__pyx_capi__", "__version__")
 
 # Names of the modules that have not run -> function that runs the module.
 _waiting = {}
+# Names of the modules that are in the middle of running.
+_running = set()
 _lock = threading.RLock()
 
 
 class LazyModule(ModuleType):
     """A module that has not run yet; afterwards its class is ModuleType."""
+
+    def __getattribute__(self, name):
+        # The AttributeError of a name that is not there yet leads to __getattr__().
+        ModuleType.__getattribute__(self, name)
+        if _running and (not name.startswith("__") or name in OWN_SPECIAL_NAMES):
+            if ModuleType.__getattribute__(self, "__name__") in _running:
+                # A class that is there may lack what the module does last, and the
+                # name may get another value: wait for the thread that runs it.
+                with _lock:
+                    pass
+        return ModuleType.__getattribute__(self, name)
 
     def __getattr__(self, name):
         if name.startswith("__") and name not in OWN_SPECIAL_NAMES:
@@ -92,12 +105,16 @@ def run(module):
         if start is None:
             # It has run, or this thread is running it and a cycle leads here.
             return
+        name = module.__name__
+        _running.add(name)
         try:
             without_collections(start, module)
+            module.__class__ = ModuleType
         except BaseException:
-            _waiting[module.__name__] = start
+            _waiting[name] = start
             raise
-        module.__class__ = ModuleType
+        finally:
+            _running.discard(name)
 
 
 def without_collections(function, *args):

@@ -1,10 +1,14 @@
 """The modules that are registered at start-up and run when they are first used."""
 
+import importlib.machinery
 import os
 import pathlib
 import re
 import subprocess
 import sys
+import threading
+import time
+import types
 import zipfile
 
 import pytest
@@ -276,3 +280,35 @@ for module in (queue, stringprep):
     archive = str(tmp_path / "all.zip")
     assert run(code.format(archive=archive)) == [
         f"{archive}/queue.py queue True", f"{archive}/stringprep.py stringprep True"]
+
+
+def test_another_thread_does_not_see_half_of_a_module():
+    """A name that is there already waits for the end of the module, in other threads."""
+    begun, seen = threading.Event(), []
+
+    def start(module):
+        vars(module)["name"] = "half"
+        begun.set()
+        while not looker_waits():
+            time.sleep(0.001)
+        vars(module)["name"] = "whole"
+
+    def looker_waits():
+        frame = sys._current_frames().get(looker.ident)
+        return frame is None or seen or frame.f_code.co_name == "__getattribute__"
+
+    def look():
+        begun.wait()
+        seen.append(module.name)
+
+    spec = importlib.machinery.ModuleSpec("half_a_module", None)
+    module = types.ModuleType(spec.name)
+    looker = threading.Thread(target=look)
+    looker.start()
+    try:
+        lazy.register(module, spec, start)
+        assert module.name == "whole"
+    finally:
+        looker.join()
+        del sys.modules[spec.name]
+    assert seen == ["whole"]
