@@ -283,7 +283,7 @@ for module in (queue, stringprep):
 
 
 def test_another_thread_does_not_see_half_of_a_module():
-    """A name that is there already waits for the end of the module, in other threads."""
+    """A name that is there already makes other threads wait for the rest, too."""
     begun, seen = threading.Event(), []
 
     def start(module):

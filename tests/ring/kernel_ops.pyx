@@ -1,4 +1,3 @@
-# cython: freethreading_compatible=True
 """Operations for the tests of Ring: what the kernel answers goes into Python lists.
 
 Compiled when the tests start (see conftest.py), against the installed package.
