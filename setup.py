@@ -49,6 +49,8 @@ def generated_sources():
             "initializedcheck": CHECKS,
             "nonecheck": CHECKS,
             "embedsignature": True,
+            # On a free-threaded Python the import leaves the GIL off.
+            "freethreading_compatible": True,
             # None of the classes can be pickled: no methods that say so.
             "auto_pickle": False,
         },

@@ -8,9 +8,16 @@
 #include <poll.h>
 
 #include "uring.h"
+#include "uring_sleep.h"
 
 /* Looks per reading of the clock: one reading costs about as much as these looks. */
 #define URING_LOOKS_PER_CLOCK 8
+
+/* A number that another thread may change at any time. */
+static inline int64_t uring_read_once(const int64_t *number)
+{
+	return __atomic_load_n(number, __ATOMIC_RELAXED);
+}
 
 /* Give the core to its other hardware thread for some cycles. */
 static inline void uring_relax(void)
@@ -35,18 +42,17 @@ static inline bool uring_spin_look(const struct io_uring *ring)
 	       io_uring_sq_ready(ring) || poll(&set, 1, 0) != 0;
 }
 
-/* Spin until an enter would find work or another thread changes `word` from `value`
+/* Spin until an enter would find work or another thread changes the mark from SPINNING
  * (true in both cases), or the monotonic clock reaches `until_ns` (false). On io_uring
  * a spin makes no system call; on epoll each look is one poll(2). */
-static inline bool uring_spin(const struct io_uring *ring, const volatile int *word,
-			      int value, int64_t until_ns)
+static inline bool uring_spin(const struct io_uring *ring,
+			      const struct uring_sleep *sleep, int64_t until_ns)
 {
 	do {
 		for (int i = 0; i < URING_LOOKS_PER_CLOCK; i++) {
 			if (uring_spin_look(ring))
 				return true;
-			/* Relaxed: a change of `word` publishes no other data. */
-			if (__atomic_load_n(word, __ATOMIC_RELAXED) != value)
+			if (uring_mark(sleep) != URING_SPINNING)
 				return true;
 			uring_relax();
 		}

@@ -29,8 +29,8 @@ from types import ModuleType
 COMPILED = (
     "driver.ring", "driver.buffer_pool", "driver.handover", "scheduler.busy_poll",
     "scheduler.clock", "scheduler.wakeup", "scheduler.handles",
-    "scheduler.callback_watch", "scheduler.timer_heap",
-    "scheduler.held_writes", "scheduler.loop_core", "scheduler.watch",
+    "scheduler.callback_watch", "scheduler.timer_heap", "scheduler.held_writes",
+    "scheduler.loop_thread", "scheduler.loop_core", "scheduler.watch",
     "scheduler.watches",
     "net.address", "net.gather", "net.transport", "net.backlog", "net.stream_writer",
     "net.libssl", "net.ssl_connection", "net.tls", "net.stream", "net.datagram",
@@ -64,25 +64,30 @@ OWN_SPECIAL_NAMES = ("__all__", "__pyx_capi__", "__version__")
 
 # Names of the modules that have not run -> function that runs the module.
 _waiting = {}
+# Names of the modules that are in the middle of running.
+_running = set()
 _lock = threading.RLock()
 
 
 class LazyModule(ModuleType):
     """A module that has not run yet; afterwards its class is ModuleType."""
 
+    def __getattribute__(self, name):
+        # The AttributeError of a name that is not there yet leads to __getattr__().
+        ModuleType.__getattribute__(self, name)
+        if _running and (not name.startswith("__") or name in OWN_SPECIAL_NAMES):
+            if ModuleType.__getattribute__(self, "__name__") in _running:
+                # A class that is there may lack what the module does last, and the
+                # name may get another value: wait for the thread that runs it.
+                with _lock:
+                    pass
+        return ModuleType.__getattribute__(self, name)
+
     def __getattr__(self, name):
         if name.startswith("__") and name not in OWN_SPECIAL_NAMES:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         run(self)
         return ModuleType.__getattribute__(self, name)
-
-    def __getattribute__(self, name):
-        own = ModuleType.__getattribute__
-        if not name.startswith("__") and own(self, "__name__") not in _waiting:
-            # A thread runs the module, which has only some of its names yet: others
-            # wait.
-            run(self)
-        return own(self, name)
 
     def __setattr__(self, name, value):
         # What a program sets must not be replaced by the module's own value later.
@@ -105,12 +110,16 @@ def run(module):
         if start is None:
             # It has run, or this thread is running it and a cycle leads here.
             return
+        name = module.__name__
+        _running.add(name)
         try:
             without_collections(start, module)
+            module.__class__ = ModuleType
         except BaseException:
-            _waiting[module.__name__] = start
+            _waiting[name] = start
             raise
-        module.__class__ = ModuleType
+        finally:
+            _running.discard(name)
 
 
 def without_collections(function, *args):

@@ -104,6 +104,11 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
     # ---- backend
 
     @property
+    def ring(self):
+        """What serves the loop's I/O; another one after a change of thread."""
+        return self._present_ring()
+
+    @property
     def backend(self):
         """"io_uring" or "epoll"; `backend_reason` says why."""
         return self.ring.driver

@@ -1,5 +1,6 @@
 """The modules that are registered at start-up and run when they are first used."""
 
+import importlib.machinery
 import os
 import pathlib
 import re

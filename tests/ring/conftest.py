@@ -80,7 +80,8 @@ def ops(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kernel_ops")
     source = shutil.copy(HERE / "kernel_ops.pyx", folder)
     packages = os.path.dirname(os.path.dirname(uring_loop.__file__))
-    run(sys.executable, "-m", "cython", "-3", "--include-dir", packages, source)
+    run(sys.executable, "-m", "cython", "-3", "-X", "freethreading_compatible=True",
+        "--include-dir", packages, source)
     name = "kernel_ops" + sysconfig.get_config_var("EXT_SUFFIX")
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC"))
     run(*compiler, "-shared", "-fPIC", "-O1", "-D_GNU_SOURCE", "-I", INCLUDE,

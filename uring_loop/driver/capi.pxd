@@ -24,6 +24,8 @@ cdef extern from "Python.h":
     PyObject *PyObject_CallMethodOneArg(
         PyObject *self, PyObject *name, PyObject *argument)
 
+    unsigned long PyThread_get_thread_ident()
+
     int PyObject_GenericSetAttr(
         PyObject *self, PyObject *name, PyObject *value) except -1
     # Cannot fail for a class whose instances have a dictionary.
@@ -41,3 +43,15 @@ cdef extern from "Python.h":
     int _PyBytes_Resize(PyObject **bytes, Py_ssize_t size) except -1
     enum:
         PyBUF_WRITE
+
+cdef extern from *:
+    """
+    #ifdef Py_GIL_DISABLED
+    #define URING_FREE_THREADED 1
+    #else
+    #define URING_FREE_THREADED 0
+    #endif
+    """
+    enum:
+        # Is this a free-threaded Python? Known to the compiler, which leaves out code.
+        FREE_THREADED "URING_FREE_THREADED"

@@ -62,29 +62,7 @@ ENOMEM_RETRIES = 12
 MEMLOCK_DELAY_SECONDS = 0.01
 DRAIN_SECONDS = 2
 
-cdef extern from *:
-    """
-    static _Thread_local unsigned long uring_thread_token;
-    """
-    unsigned long uring_thread_token
-
 cdef unsigned long fork_count = 0
-cdef unsigned long thread_count = 0
-
-
-cdef unsigned long thread_token() noexcept:
-    """A number that no other thread of this process has or had.
-
-    Thread ids of pthread and kernel are unsuitable: a new thread may get the id of an
-    ended one, but must not use its rings.
-    """
-    # Arithmetic only: cannot raise.
-    global thread_count
-    global uring_thread_token
-    if uring_thread_token == 0:
-        thread_count += 1
-        uring_thread_token = thread_count
-    return uring_thread_token
 
 
 def _note_fork():
@@ -191,7 +169,7 @@ cdef class Ring:
         self.negotiate_flags(sq_entries, cq_entries or 4 * sq_entries, flags)
         self.closed = False
         self.enabled = not flags & IORING_SETUP_R_DISABLED
-        self.owner = thread_token() if self.enabled else 0
+        self.owner = uring_thread_token() if self.enabled else 0
         self.check_kernel()
         if restrict:
             self.restrict(restrict, disabled)
@@ -212,7 +190,7 @@ cdef class Ring:
         self.flags = self.ring.flags
         self.closed = False
         self.enabled = True
-        self.owner = thread_token()
+        self.owner = uring_thread_token()
         self.check_kernel()
         return 0
 
@@ -398,14 +376,14 @@ cdef class Ring:
         """May the calling thread use the ring?"""
         # Compares numbers: cannot raise.
         return (self.enabled and not self.closed and not self.is_forked()
-                and self.owner == thread_token())
+                and self.owner == uring_thread_token())
 
     cdef int change_owner(self) except -1:
         """Make the calling thread the ring's owner. Only the epoll driver allows it: an
         io_uring instance is bound to one thread for ever."""
         self.check_usable()
         assert not self.holds_files
-        self.owner = thread_token()
+        self.owner = uring_thread_token()
         return 0
 
     cpdef int enable(self) except -1:
@@ -416,7 +394,7 @@ cdef class Ring:
             if res < 0:
                 raise os_error(res)
             self.enabled = True
-            self.owner = thread_token()
+            self.owner = uring_thread_token()
         return 0
 
     cdef io_uring_sqe *next_entry(self) except NULL:
@@ -433,7 +411,7 @@ cdef class Ring:
 
     cdef io_uring_sqe *entry_when_full(self) except NULL:
         cdef io_uring_sqe *sqe = NULL
-        if (self.enabled and self.owner != thread_token()
+        if (self.enabled and self.owner != uring_thread_token()
                 and self.flags & IORING_SETUP_SINGLE_ISSUER):
             # Only the ring's own thread may submit. Either that thread runs the loop
             # again, or another one does and prepares all operations on a new ring.

@@ -138,11 +138,32 @@ cdef extern from "uring.h" nogil:
 cdef extern from "uring_restrict.h" nogil:
     int uring_restrict(io_uring *ring, bint *known, bint files)
 
+cdef extern from "uring_sleep.h" nogil:
+    enum:
+        URING_SPINNING
+        URING_ASLEEP
+
+    struct uring_sleep:
+        pass
+
+    void uring_pushed()
+    int uring_mark(const uring_sleep *sleep)
+    void uring_mark_asleep(uring_sleep *sleep)
+    void uring_mark_awake(uring_sleep *sleep)
+    bint uring_change_mark(uring_sleep *sleep, int given, int wanted)
+    void uring_wake(uring_sleep *sleep)
+    void uring_write_fd(uring_sleep *sleep)
+    void uring_set_fd(uring_sleep *sleep, int fd)
+
+cdef extern from "uring_thread.h" nogil:
+    unsigned long uring_thread_token()
+
 cdef extern from "uring_spin.h" nogil:
     int64_t uring_now_ns()
+    int64_t uring_read_once(const int64_t *number)
     bint uring_spin_look(const io_uring *ring)
     bint uring_spin(
-        const io_uring *ring, const volatile int *word, int value, int64_t until_ns)
+        const io_uring *ring, const uring_sleep *sleep, int64_t until_ns)
 
 cdef extern from "uring_parked.h" nogil:
     struct uring_parked:

@@ -5,8 +5,8 @@ The host sleeps in its own poll, so what would end the loop's own sleep must end
 - the kernel writes to an eventfd registered with the ring when there is something to
   enter for (the ring's own descriptor stays silent under DEFER_TASKRUN);
 - whoever schedules something between two dispatches, the host's own code or another
-  thread, writes to it as well, if the loop has said by `idle` (or `Ring.tell_fd`) that
-  the host may be asleep;
+  thread, writes to it as well, if the loop has said by its mark (or `Ring.tell_fd`)
+  that the host may be asleep;
 - timers are the timeout that `prepare` answers.
 
 `check` is that of a GSource in QEMU's series: completions, SQ_TASKRUN, or an overflow.
@@ -17,14 +17,15 @@ from libc.errno cimport EEXIST, errno
 from libc.stdint cimport int64_t, uint64_t
 
 import os
-import threading
 
+from uring_loop.driver.capi cimport PyThread_get_thread_ident
 from uring_loop.driver.libc cimport (
     EPOLLET, EPOLLIN, EPOLL_CLOEXEC, EPOLL_CTL_ADD, epoll_create1, epoll_ctl,
     epoll_event, epoll_wait, read)
 from uring_loop.driver.ring cimport Ring, os_error
+from uring_loop.driver.uapi cimport uring_mark_asleep, uring_mark_awake, uring_set_fd
 from uring_loop.scheduler.busy_poll cimport now_ns
-from uring_loop.scheduler.loop_core cimport ASLEEP, AWAKE, LoopCore
+from uring_loop.scheduler.loop_core cimport LoopCore
 
 cdef extern from *:
     """
@@ -70,7 +71,7 @@ cdef class GuestCore:
         try:
             self.loop.begin_run()
             self.claim()
-            self.loop.host_fd = self.wake_fd()
+            uring_set_fd(&self.loop.sleep, self.wake_fd())
         except BaseException:
             self.end()
             raise
@@ -78,8 +79,9 @@ cdef class GuestCore:
     def end(self):
         """The host runs it no longer; what is in flight stays so."""
         cdef Ring told = self.told
-        self.loop.idle = AWAKE
-        self.loop.host_fd = -1
+        uring_mark_awake(&self.loop.sleep)
+        # Behind this no other thread writes to the descriptor that is closed below.
+        uring_set_fd(&self.loop.sleep, self.loop.wake.fd)
         self.told = None
         if told is not None:
             told.tell_fd = -1
@@ -95,7 +97,7 @@ cdef class GuestCore:
     cdef int claim(self) except -1:
         """Bind the loop to the thread that the host runs in; it may change."""
         cdef LoopCore loop = self.loop
-        loop._thread_id = threading.get_ident()
+        loop.runner = PyThread_get_thread_ident()
         loop.bind_to_thread()
         if loop.ring is not self.told:
             if loop.ring.holds_files:
@@ -127,12 +129,12 @@ cdef class GuestCore:
         if loop.ring.need_wait():
             loop.ring.enter(False)
         # From here on others wake the host: what they add after this is not missed.
-        loop.idle = ASLEEP
+        uring_mark_asleep(&loop.sleep)
         if loop.timers.handles:
             loop.sweep_timers()
         timeout = 0 if self.has_work() or loop._stopping else loop.timeout_ns()
         if timeout == 0:
-            loop.idle = AWAKE
+            uring_mark_awake(&loop.sleep)
             return 0.0
         loop.ring.tell_fd = self.wake_fd()
         if not loop.ring.holds_files:
@@ -207,7 +209,7 @@ cdef class GuestCore:
         """Iterate until nothing is left to do, or the time is over."""
         cdef LoopCore loop = self.loop
         cdef int64_t end = now_ns() + self.budget_ns
-        loop.idle = AWAKE
+        uring_mark_awake(&loop.sleep)
         if self.told is not None:
             self.told.tell_fd = -1
         self.drain()

@@ -1,4 +1,5 @@
 from uring_loop.driver.ring cimport Ring
+from uring_loop.driver.uapi cimport uring_sleep
 
 from libc.stdint cimport int64_t
 
@@ -17,7 +18,7 @@ cdef class AdaptivePoll:
 
     cpdef int adjust(self, int64_t blocked_ns) except -1
     cdef bint wanted(self) except -1
-    cdef bint spin(self, Ring ring, const volatile int *word, int value,
+    cdef bint spin(self, Ring ring, const uring_sleep *sleep,
                    int64_t limit_ns) except -1
 
 

@@ -13,7 +13,8 @@ import os
 
 from uring_loop.driver.capi cimport PyErr_CheckSignals
 from uring_loop.driver.ring cimport Ring
-from uring_loop.driver.uapi cimport uring_now_ns, uring_spin
+from uring_loop.driver.uapi cimport (
+    uring_now_ns, uring_read_once, uring_sleep, uring_spin)
 
 cdef int64_t FIRST_NS = 4_000
 cdef int64_t DEFAULT_GROW = 2
@@ -59,10 +60,10 @@ cdef class AdaptivePoll:
             self.may_spin = len(os.sched_getaffinity(0)) > 1
         return self.ns > 0 and self.may_spin
 
-    cdef bint spin(self, Ring ring, const volatile int *word, int value,
+    cdef bint spin(self, Ring ring, const uring_sleep *sleep,
                    int64_t limit_ns) except -1:
         """Spin without the GIL for `ns` nanoseconds, at most `limit_ns` (< 0: no
-        limit). True if the ring has work or `word` is no longer `value`."""
+        limit). True if the ring has work or the mark is no longer SPINNING."""
         cdef int64_t start = now_ns()
         cdef int64_t now = start
         cdef int64_t end
@@ -71,7 +72,7 @@ cdef class AdaptivePoll:
         try:
             while not hit and now < end:
                 with nogil:
-                    hit = uring_spin(&ring.ring, word, value, min(end, now + PART_NS))
+                    hit = uring_spin(&ring.ring, sleep, min(end, now + PART_NS))
                 now = now_ns()
                 PyErr_CheckSignals()
         finally:
@@ -85,18 +86,22 @@ cdef class AdaptivePoll:
 
     cpdef int adjust(self, int64_t blocked_ns) except -1:
         """Adapt to a wait (spin and sleep together) that took this long."""
-        cdef int64_t grow = self.grow or DEFAULT_GROW
+        # Each read once: any thread may set them at any time.
+        cdef int64_t max_ns = uring_read_once(&self.max_ns)
+        cdef int64_t grow = uring_read_once(&self.grow)
+        cdef int64_t shrink = uring_read_once(&self.shrink)
+        grow = grow or DEFAULT_GROW
         if blocked_ns <= self.ns:
             # The spin was long enough.
             return 0
-        if blocked_ns > self.max_ns:
+        if blocked_ns > max_ns:
             # The longest allowed spin would have been too short.
-            self.ns = self.ns // self.shrink if self.shrink else 0
+            self.ns = self.ns // shrink if shrink else 0
         elif self.ns == 0:
-            self.ns = min(FIRST_NS, self.max_ns)
-        elif self.ns < self.max_ns:
+            self.ns = min(FIRST_NS, max_ns)
+        elif self.ns < max_ns:
             # A longer spin would have been enough. This form cannot overflow.
-            self.ns = self.max_ns if self.ns > self.max_ns // grow else self.ns * grow
+            self.ns = max_ns if self.ns > max_ns // grow else self.ns * grow
         return 0
 
 

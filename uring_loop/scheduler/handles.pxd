@@ -6,9 +6,12 @@ cdef class HandleOwner:
     # Does a subclass or a patch override `_timer_handle_cancelled`?
     cdef bint has_cancel_override
     cdef public Py_ssize_t _timer_cancelled_count
+    # threading.get_ident() of the thread that runs the loop, or 0.
+    cdef unsigned long runner
 
     cdef int vacate_timer(self, TimerHandle handle) except -1
     cdef int retime_timer(self) except -1
+    cdef bint is_elsewhere(self) noexcept
 
 
 cdef class Handle:

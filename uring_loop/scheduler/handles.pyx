@@ -11,7 +11,8 @@ from asyncio import events
 
 from uring_loop._compat import format_callback
 from uring_loop.driver.capi cimport (
-    PyContext_Enter_raw, PyContext_Exit, PyObject_CallNoArgs_raw, PyObject_Call_raw)
+    FREE_THREADED, PyContext_Enter_raw, PyContext_Exit, PyObject_CallNoArgs_raw,
+    PyObject_Call_raw)
 
 
 cdef class HandleOwner:
@@ -27,6 +28,11 @@ cdef class HandleOwner:
     cdef int retime_timer(self) except -1:
         """Tell the heap that a program has set the time of a timer in it."""
         raise NotImplementedError
+
+    cdef bint is_elsewhere(self) noexcept:
+        """Does another thread run the loop?"""
+        # Every owner overrides this.
+        return False
 
 
 @cython.freelist(1024)
@@ -133,6 +139,10 @@ cdef class TimerHandle(Handle):
 cdef int cancel_handle(Handle handle) except -1:
     cdef object loop = handle._loop
     handle._cancelled = True
+    if (FREE_THREADED and isinstance(loop, HandleOwner)
+            and (<HandleOwner>loop).is_elsewhere()):
+        # The loop's thread may be running it, with these very objects.
+        return 0
     if (<HandleOwner>loop).debug if isinstance(loop, HandleOwner) else loop.get_debug():
         # The log prints a cancelled handle too, and its callback is released below.
         handle._repr = repr(handle)

@@ -3,8 +3,9 @@ from uring_loop.driver.handover cimport Handover
 from uring_loop.driver.ring cimport Operation, Ring
 from uring_loop.scheduler.busy_poll cimport AdaptivePoll
 from uring_loop.scheduler.callback_watch cimport CallbackWatch
-from uring_loop.scheduler.handles cimport Handle, HandleOwner, TimerHandle
+from uring_loop.scheduler.handles cimport Handle, TimerHandle
 from uring_loop.scheduler.held_writes cimport HeldWrites
+from uring_loop.scheduler.loop_thread cimport LoopThread
 from uring_loop.scheduler.timer_heap cimport TimerHeap
 from uring_loop.scheduler.wakeup cimport WakeOperation
 
@@ -17,9 +18,10 @@ cdef class Watcher(Operation):
     cdef bint is_replaced(self, selector) except -1
 
 
-cdef class LoopCore(HandleOwner):
+cdef class LoopCore(LoopThread):
     # What serves the loop's I/O; None only while the loop is being made.
-    cdef readonly Ring ring
+    # Other threads read it by _present_ring().
+    cdef Ring ring
     # Receive buffers for streams, and for datagrams; None until one is needed.
     cdef BufferPool pool
     cdef BufferPool message_pool
@@ -45,17 +47,15 @@ cdef class LoopCore(HandleOwner):
     cdef object ready
     cdef object push_ready
     cdef object pop_ready
+    # (queue, its methods) of those that it has replaced.
+    cdef list earlier
     # Timers that this iteration runs last, and how many handles it runs before.
     cdef object due
     cdef object push_due
     cdef object pop_due
     cdef Py_ssize_t todo
     cdef TimerHeap timers
-    # What other threads have to know who want to wake the loop: see wait_on_ring.
-    cdef volatile int idle
     cdef AdaptivePoll poll
-    # What a foreign main loop watches while it runs this one, else -1: guest_core.pyx.
-    cdef int host_fd
     cdef bint has_time_override
     cdef bint has_select_override
     cdef object debug_as_given
@@ -72,8 +72,6 @@ cdef class LoopCore(HandleOwner):
 
     # Fields that the stdlib's BaseEventLoop writes or reads: docs/stdlib-hooks.md.
     cdef public bint _stopping
-    cdef public bint _closed
-    cdef public object _thread_id
     cdef public object _current_handle
     cdef public object _task_factory
     cdef public double _clock_resolution
@@ -110,12 +108,6 @@ cdef class LoopCore(HandleOwner):
     cdef int pool_failed(self, exc) except -1
     cdef char *bulk_memory(self) except NULL
     cdef object shared_buffer(self)
-
-
-cdef enum Idle:
-    AWAKE
-    SPINNING
-    ASLEEP
 
 
 cdef enum:

@@ -15,13 +15,14 @@ KeyboardInterrupt and SystemExit leave the iteration; what had not run yet stays
 queued for the next run.
 """
 
+cimport cython
 from cpython.float cimport PyFloat_CheckExact
 from cpython.long cimport PyLong_CheckExact
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from libc.errno cimport EEXIST
 from libc.math cimport ceil
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
 
 import asyncio
 import collections
@@ -32,18 +33,19 @@ from uring_loop._compat import ThreadSafeHandle
 from uring_loop.driver.buffer_pool cimport (
     BufferPool, make_message_pool, make_stream_pool)
 from uring_loop.driver.capi cimport (
-    PyContext_CopyCurrent, PyErr_CheckSignals, PyObject_CallNoArgs,
+    FREE_THREADED, PyContext_CopyCurrent, PyErr_CheckSignals, PyObject_CallNoArgs,
     PyObject_CallOneArg, PyObject_GenericSetAttr)
 from uring_loop.driver.handover cimport Handover
-from uring_loop.driver.libc cimport write
 from uring_loop.driver.ring cimport Operation, Ring
-from uring_loop.driver.uapi cimport ECANCELED, io_uring_cq_ready
+from uring_loop.driver.uapi cimport (
+    ECANCELED, URING_ASLEEP, URING_SPINNING, io_uring_cq_ready, uring_change_mark,
+    uring_mark, uring_mark_asleep, uring_mark_awake, uring_pushed, uring_set_fd)
 from uring_loop.scheduler.busy_poll cimport AdaptivePoll, now_ns
 from uring_loop.scheduler.callback_watch cimport CallbackWatch
 from uring_loop.scheduler.clock cimport clock_time, clock_value, end_of_due
-from uring_loop.scheduler.handles cimport (
-    Handle, HandleOwner, TimerHandle, run_handle)
+from uring_loop.scheduler.handles cimport Handle, TimerHandle, run_handle
 from uring_loop.scheduler.held_writes cimport HeldWrites
+from uring_loop.scheduler.loop_thread cimport LoopThread
 from uring_loop.scheduler import statistics
 from uring_loop.scheduler.timer_heap cimport TimerHeap
 from uring_loop.scheduler.wakeup cimport WakeOperation
@@ -82,12 +84,11 @@ cdef class Watcher(Operation):
         raise NotImplementedError
 
 
-cdef class LoopCore(HandleOwner):
+cdef class LoopCore(LoopThread):
     """The hot part of a loop; asyncio's SelectorEventLoop stands behind it."""
 
     def __cinit__(self, *args, **kwargs):
-        # Nothing to close, until BaseEventLoop.__init__ says otherwise.
-        self._closed = True
+        self.earlier = []
         self._ready = collections.deque()
         self.due = collections.deque()
         self.push_due = self.due.append
@@ -97,7 +98,6 @@ cdef class LoopCore(HandleOwner):
         self.poll = AdaptivePoll()
         self.held = HeldWrites()
         self.callback_watch = CallbackWatch()
-        self.host_fd = -1
         self.detect_overrides()
 
     def __dealloc__(self):
@@ -110,9 +110,12 @@ cdef class LoopCore(HandleOwner):
 
     @_ready.setter
     def _ready(self, handles):
-        self.ready = handles
-        self.push_ready = handles.append
-        self.pop_ready = handles.popleft
+        push, pop = handles.append, handles.popleft
+        self.refuse_elsewhere()
+        # Another thread may be using the earlier one in call_soon_threadsafe().
+        self.earlier.append((self.ready, self.push_ready, self.pop_ready))
+        with cython.critical_section(self):
+            self.ready, self.push_ready, self.pop_ready = handles, push, pop
 
     @property
     def _scheduled(self):
@@ -120,6 +123,7 @@ cdef class LoopCore(HandleOwner):
 
     @_scheduled.setter
     def _scheduled(self, list timers not None):
+        self.refuse_elsewhere()
         self.timers.replace(timers)
 
     @property
@@ -140,20 +144,11 @@ cdef class LoopCore(HandleOwner):
     def get_debug(self):
         return self.debug_as_given
 
-    def is_closed(self):
-        return self._closed
-
-    def is_running(self):
-        return self._thread_id is not None
-
-    def _check_closed(self):
-        if self._closed:
-            raise RuntimeError("Event loop is closed")
-
     def stop(self):
         self._stopping = True
-        # A signal handler may say so in the middle of a spin.
-        if self.idle != AWAKE:
+        # Another thread, or a signal handler in the middle of a spin.
+        uring_pushed()
+        if uring_mark(&self.sleep):
             self._write_to_self()
 
     cdef Handle call_soon_fast(self, object callback, tuple args, object context):
@@ -166,7 +161,7 @@ cdef class LoopCore(HandleOwner):
             handle._source_traceback = format_helpers.extract_stack()
         PyObject_CallOneArg(self.push_ready, handle)
         # A signal handler in the middle of a spin, or the host of a guest loop.
-        if self.idle != AWAKE:
+        if uring_mark(&self.sleep):
             self._write_to_self()
         return handle
 
@@ -184,7 +179,6 @@ cdef class LoopCore(HandleOwner):
             self._check_closed()
         if self.debug:
             self._check_callback(callback, "call_soon_threadsafe")
-        # Wakes the loop if it sleeps: one that is awake looks at its queue first.
         if ThreadSafeHandle is None:
             handle = self.call_soon_fast(callback, args, context)
         else:
@@ -192,29 +186,18 @@ cdef class LoopCore(HandleOwner):
             if handle._source_traceback:
                 # Its own __init__, which would stand where the caller should.
                 handle._source_traceback.pop()
-            self.push_ready(handle)
-            if self.idle != AWAKE:
-                self._write_to_self()
+            PyObject_CallOneArg(self.push_ready, handle)
+        # Wakes the loop if it sleeps: one that is awake looks at its queue first.
+        uring_pushed()
+        if uring_mark(&self.sleep):
+            self._write_to_self()
         return handle
-
-    def _write_to_self(self):
-        cdef uint64_t one = 1
-        cdef int fd = self.host_fd
-        cdef int idle = self.idle
-        # Another wake-up at the same time does no harm, a missed one would.
-        self.idle = AWAKE
-        # A spinning loop looks at that word, and at its queue before it sleeps.
-        if idle != SPINNING:
-            if fd < 0:
-                fd = self.wake.fd
-            if fd >= 0:
-                write(fd, &one, sizeof(one))
 
     def call_later(self, delay, callback, *args, context=None):
         if delay is None:
             raise TypeError("delay must not be None")
         # While the loop runs it knows its overrides: see detect_overrides().
-        cdef double now = self.time() if self._thread_id is None else self.now()
+        cdef double now = self.now() if self.runner else self.time()
         cdef object when
         if PyFloat_CheckExact(delay) or PyLong_CheckExact(delay):
             return self.add_timer(now + <double>delay, None, callback, args, context)
@@ -232,6 +215,8 @@ cdef class LoopCore(HandleOwner):
         cdef TimerHandle handle
         if self._closed:
             self._check_closed()
+        if FREE_THREADED:
+            self.refuse_elsewhere()
         if self.debug:
             self._check_thread()
             self._check_callback(callback, "call_at")
@@ -248,7 +233,7 @@ cdef class LoopCore(HandleOwner):
         if self.debug:
             handle._source_traceback = format_helpers.extract_stack()
         self.timers.push(handle)
-        if self.idle != AWAKE:
+        if uring_mark(&self.sleep):
             self._write_to_self()
         return handle
 
@@ -357,11 +342,11 @@ cdef class LoopCore(HandleOwner):
         if self.has_select_override:
             return self.watcher.select()
         if not (self.ready or self._stopping or self.watches_due):
-            # From here on other threads wake us: what they add after the look at the
-            # queue is not missed.
-            self.idle = ASLEEP
+            # From here on other threads wake us. What they have added before they could
+            # see the mark is found by another look at the queue.
+            uring_mark_asleep(&self.sleep)
             try:
-                timeout = self.timeout_ns()
+                timeout = 0 if self.ready or self._stopping else self.timeout_ns()
                 if timeout != 0:
                     if not self.wake.in_flight:
                         self.ring.prepare(self.wake)
@@ -369,7 +354,7 @@ cdef class LoopCore(HandleOwner):
                         return self.poll_ring(timeout)
                     return self.ring.enter(True, timeout)
             finally:
-                self.idle = AWAKE
+                uring_mark_awake(&self.sleep)
         PyErr_CheckSignals()    # callbacks in C would keep Ctrl-C waiting for ever
         if self.ring.need_wait():
             self.ring.enter(False)
@@ -383,15 +368,14 @@ cdef class LoopCore(HandleOwner):
             # Nothing comes of what has not been submitted.
             if self.ring.need_wait():
                 self.ring.enter(False)
-            self.idle = SPINNING
-            hit = self.poll.spin(self.ring, &self.idle, SPINNING, timeout)
-            # With the GIL again: who came before this has set the mark, who comes
-            # after it writes to the eventfd.
-            if self.idle != SPINNING or self.ready or self._stopping:
+            if uring_change_mark(&self.sleep, URING_ASLEEP, URING_SPINNING):
+                hit = self.poll.spin(self.ring, &self.sleep, timeout)
+            # Who came before this has changed the mark, who comes after it writes to
+            # the eventfd.
+            if not uring_change_mark(&self.sleep, URING_SPINNING, URING_ASLEEP):
                 hit = True
             elif timeout > 0:
                 timeout = max(0, timeout - (now_ns() - start))
-            self.idle = ASLEEP
         if timeout != 0 and not hit:
             self.ring.enter(True, timeout)
         elif self.ring.need_wait():
@@ -433,17 +417,23 @@ cdef class LoopCore(HandleOwner):
         """
         self.poll.set(max_ns=max_ns, grow=grow, shrink=shrink)
         # A spin that goes on would go on by the old rules.
-        if self.idle == SPINNING:
+        if uring_mark(&self.sleep) == URING_SPINNING:
             self._write_to_self()
 
     def statistics(self):
         """A `Statistics`: what the loop has done so far, and how things stand now."""
+        with cython.critical_section(self):
+            ring, pool, ready = self.ring, self.pool, self.ready
         return statistics.gather_statistics(
-            self.ring, self.pool, self.poll, self.callback_watch,
+            ring, pool, self.poll, self.callback_watch,
             iterations=self.step_number, callbacks=self.callbacks_count,
             received_bytes=self.received_bytes, sent_bytes=self.sent_bytes,
-            accepts=self.accepts_count, ready=len(self.ready),
-            timers=len(self.timers.handles))
+            accepts=self.accepts_count, ready=len(ready), timers=self.timers.count())
+
+    def _present_ring(self):
+        """The ring, for other threads too: one that replaces it does so as a whole."""
+        with cython.critical_section(self):
+            return self.ring
 
     cdef double now(self) except? -1:
         return self.time() if self.has_time_override else clock_time()
@@ -474,7 +464,10 @@ cdef class LoopCore(HandleOwner):
 
     cdef int vacate_timer(self, TimerHandle handle) except -1:
         # The cyclic collector may have cleared the loop before a coroutine ends.
-        return 0 if self.timers is None else self.timers.vacate(handle)
+        # Another thread's cancel() leaves the timer where it is, marked as cancelled.
+        if self.timers is None or FREE_THREADED and self.is_elsewhere():
+            return 0
+        return self.timers.vacate(handle)
 
     cdef int retime_timer(self) except -1:
         if self.timers is not None:
@@ -571,6 +564,7 @@ cdef class LoopCore(HandleOwner):
         self.ring_options = options
         self.multishot = True
         self.wake = wake
+        uring_set_fd(&self.sleep, wake.fd)
 
     cdef int bind_to_thread(self) except -1:
         cdef Ring ring = self.ring
@@ -616,7 +610,8 @@ cdef class LoopCore(HandleOwner):
         except BaseException:
             new.abandon()
             raise
-        self.ring, self.pool, self.message_pool = new, pool, message_pool
+        with cython.critical_section(self):
+            self.ring, self.pool, self.message_pool = new, pool, message_pool
         self.inherited, self.retired = inherited, retired
         new.continue_counts(old)
         return inherited.move(operations, new)
@@ -690,6 +685,7 @@ cdef class LoopCore(HandleOwner):
         for op in left:
             if op.abandoned():
                 op.complete(-ECANCELED, 0)
+        uring_set_fd(&self.sleep, -1)
         self.wake.close()
 
 

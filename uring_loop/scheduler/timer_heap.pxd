@@ -12,6 +12,7 @@ cdef class TimerHeap:
 
     cdef list share(self, object loop)
     cdef int replace(self, list handles) except -1
+    cdef Py_ssize_t count(self) except -1
     cdef int push(self, TimerHandle handle) except -1
     cdef double first_time(self) except? -1
     cdef object pop(self)

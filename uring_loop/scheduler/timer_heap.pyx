@@ -61,9 +61,15 @@ cdef class TimerHeap:
         return self.handles
 
     cdef int replace(self, list handles) except -1:
-        self.handles = handles
+        with cython.critical_section(self):
+            self.handles = handles
         self.shared = True
         return 0
+
+    cdef Py_ssize_t count(self) except -1:
+        """The number of entries, for any thread."""
+        with cython.critical_section(self):
+            return len(self.handles)
 
     cdef int push(self, TimerHandle handle) except -1:
         """Add a timer. A MemoryError leaves the heap unchanged."""
@@ -132,7 +138,8 @@ cdef class TimerHeap:
             for handle in self.handles:
                 if is_cancelled(handle):
                     set_unscheduled(handle)
-            self.handles = handles
+            with cython.critical_section(self):
+                self.handles = handles
             self.refresh()
             heapify(self.times, items_of(handles), PyList_GET_SIZE(handles))
             return 0

@@ -45,9 +45,10 @@ from uring_loop.driver.libc cimport (
 from uring_loop.driver.ring cimport os_error
 from uring_loop.driver.uapi cimport (
     io_uring_prep_poll_add, io_uring_prep_poll_multishot, io_uring_sqe,
-    uring_take_ready, uring_watch, uring_watch_again)
+    uring_mark_asleep, uring_mark_awake, uring_take_ready, uring_watch,
+    uring_watch_again)
 from uring_loop.scheduler.handles cimport Handle
-from uring_loop.scheduler.loop_core cimport ASLEEP, AWAKE, LoopCore, Watcher
+from uring_loop.scheduler.loop_core cimport LoopCore, Watcher
 from uring_loop.scheduler.ring_selector import RingSelector
 from uring_loop.scheduler.watch cimport Waiter, Watch
 
@@ -497,7 +498,7 @@ cdef class WatchSet(Watcher):
         if timeout is not None:
             timeout_ns = <int64_t>ceil(max(0, min(timeout, LONGEST_SLEEP)) * 1e9)
         # From here on other threads have to wake the loop: see LoopCore.wait_on_ring().
-        loop.idle = ASLEEP
+        uring_mark_asleep(&loop.sleep)
         try:
             if timeout_ns == 0 or loop.ready or loop._stopping:
                 if loop.ring.need_wait():
@@ -507,7 +508,7 @@ cdef class WatchSet(Watcher):
                 loop.ring.prepare(loop.wake)
             return loop.ring.enter(True, timeout_ns)
         finally:
-            loop.idle = AWAKE
+            uring_mark_awake(&loop.sleep)
 
     def keys(self):
         """Descriptor -> SelectorKey, for each filled slot."""

@@ -1,0 +1,243 @@
+"""What any thread may call at any time: every pair of it at the same time, while the
+loop works, moves to other threads, and closes.
+
+With a GIL these races are between bytecodes; without one they are between
+instructions.
+"""
+
+import asyncio
+import subprocess
+import sys
+import sysconfig
+import threading
+
+import pytest
+
+import uring_loop
+
+ROUNDS = 60
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+
+
+def schedule(thread):
+    thread.loop.call_soon_threadsafe(int)
+
+
+def schedule_and_cancel(thread):
+    handle = thread.loop.call_soon_threadsafe(int)
+    if uring_loop._compat.ThreadSafeHandle is not None:
+        handle.cancel()
+    repr(handle)
+
+
+def run_coroutine(thread):
+    thread.run(asyncio.sleep(0))
+
+
+def run_and_cancel(thread):
+    thread.run(asyncio.sleep(10)).cancel()
+
+
+def submit(thread):
+    thread.submit(int).result()
+
+
+def poll_briefly(thread):
+    thread.loop.set_poll(max_ns=2_000, grow=3, shrink=5)
+
+
+def poll_no_more(thread):
+    thread.loop.set_poll()
+
+
+def statistics(thread):
+    assert thread.loop.statistics().iterations
+
+
+def look_at_loop(thread):
+    loop = thread.loop
+    assert loop.is_running() and not loop.is_closed()
+    repr(loop), loop.backend, loop.ring_flags, loop.ring_refused, loop.time()
+    repr(loop.ring)
+
+
+def look_at_thread(thread):
+    assert thread.state == "running" and thread.load >= 0
+    repr(thread)
+
+
+CALLS = (schedule, schedule_and_cancel, run_coroutine, run_and_cancel, submit,
+         poll_briefly, poll_no_more, statistics, look_at_loop, look_at_thread)
+
+
+def at_the_same_time(*functions):
+    """Run each in a thread of its own, all from one moment on; raises what they
+    raised."""
+    errors = []
+    start = threading.Barrier(len(functions))
+
+    def main(function):
+        start.wait()
+        try:
+            function()
+        except BaseException as exc:
+            errors.append(exc)
+
+    threads = [threading.Thread(target=main, args=(one,)) for one in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+def repeated(call, *args):
+    def function():
+        for _ in range(ROUNDS):
+            call(*args)
+    return function
+
+
+@pytest.fixture
+def thread(options):
+    with uring_loop.IOThread(**options) as thread:
+        yield thread
+
+
+@pytest.mark.parametrize("first", CALLS, ids=lambda call: call.__name__)
+def test_pairs_of_calls_from_two_threads(thread, first):
+    for second in CALLS:
+        at_the_same_time(repeated(first, thread), repeated(second, thread))
+    assert thread.submit(sum, [1, 2]).result() == 3
+
+
+def test_no_wake_up_is_lost_among_spins_and_sleeps(thread):
+    """Each call waits for its answer, so the loop is about to sleep when the next
+    comes."""
+    def call():
+        for _ in range(300):
+            assert thread.submit(sum, [1, 2]).result(timeout=30) == 3
+
+    thread.loop.set_poll(max_ns=20_000)
+    at_the_same_time(call, call, repeated(poll_briefly, thread))
+
+
+def test_stop_comes_while_others_call(options):
+    def call(thread):
+        while True:
+            try:
+                thread.submit(int)
+                thread.run(asyncio.sleep(0))
+            except RuntimeError:
+                return
+
+    for _ in range(10):
+        thread = uring_loop.IOThread(**options)
+        at_the_same_time(lambda: call(thread), lambda: call(thread), thread.stop)
+        thread.join()
+        assert thread.state == "stopped"
+
+
+def test_close_comes_while_others_wake_the_loop(options):
+    """A call finds the loop open or closed; nothing is written to a descriptor that
+    has been closed."""
+    def call(loop, running):
+        while running:
+            try:
+                loop.call_soon_threadsafe(int)
+            except RuntimeError:
+                return
+
+    def run_and_close(loop, running):
+        loop.run_until_complete(asyncio.sleep(0.001))
+        loop.close()
+        running.clear()
+
+    for _ in range(20):
+        loop, running = uring_loop.new_event_loop(**options), [True]
+        at_the_same_time(lambda: call(loop, running), lambda: call(loop, running),
+                         lambda: run_and_close(loop, running))
+
+
+def test_others_look_while_the_loop_moves_from_thread_to_thread(options):
+    loop = uring_loop.new_event_loop(**options)
+    moving = [True]
+
+    def move():
+        for _ in range(ROUNDS):
+            mover = threading.Thread(
+                target=loop.run_until_complete, args=(asyncio.sleep(0),))
+            mover.start()
+            mover.join()
+        moving.clear()
+
+    def look():
+        while moving:
+            loop.statistics()
+            repr(loop), loop.ring_flags, loop.backend, loop._thread_id
+            loop.call_soon_threadsafe(int)
+
+    at_the_same_time(move, look, look)
+    loop.close()
+
+
+def test_threads_make_loops_at_the_same_time(options):
+    """No two get one token: each loop's ring is its own thread's."""
+    owners = []
+
+    def make():
+        async def owner():
+            return asyncio.get_running_loop().ring.owner
+
+        with asyncio.Runner(
+                loop_factory=lambda: uring_loop.new_event_loop(**options)) as runner:
+            owners.append(runner.run(owner()))
+
+    for _ in range(10):
+        at_the_same_time(*[make] * 4)
+    assert len(set(owners)) == len(owners) == 40
+
+
+def test_queues_of_a_loop_that_runs_are_not_replaced_by_another_thread(thread):
+    with pytest.raises(RuntimeError, match="Non-thread-safe"):
+        thread.loop._ready = thread.loop._ready
+    with pytest.raises(RuntimeError, match="Non-thread-safe"):
+        thread.loop._scheduled = []
+
+
+def test_timer_of_a_loop_that_runs_in_another_thread(thread):
+    """Without a GIL the heap would be changed in the middle of a change."""
+    if FREE_THREADED:
+        with pytest.raises(RuntimeError, match="Non-thread-safe"):
+            thread.loop.call_later(10, int)
+    else:
+        thread.loop.call_later(10, int).cancel()
+
+
+def test_timer_that_another_thread_cancels_does_not_run(thread):
+    ran = []
+    handles = [thread.submit(thread.loop.call_later, 0.1, ran.append, number).result()
+               for number in range(100)]
+    at_the_same_time(*[handle.cancel for handle in handles[::25]])
+    thread.run(asyncio.sleep(0.2)).result()
+    assert sorted(ran) == [number for number in range(100) if number % 25]
+
+
+def test_import_leaves_the_gil_off():
+    """In a process of its own, with all modules: each of them says that it may."""
+    code = """
+import sys, warnings
+warnings.simplefilter("error")
+import uring_loop
+from uring_loop import lazy
+for module in list(sys.modules.values()):
+    if module.__name__.startswith("uring_loop"):
+        dir(module)
+uring_loop.new_event_loop().close()
+print(getattr(sys, "_is_gil_enabled", lambda: True)())
+"""
+    done = subprocess.run([sys.executable, "-X", "dev", "-c", code],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(not FREE_THREADED)
