@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import pathlib
 import ssl
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from . import certificates
 from .endpoints import Recorder, settle
 from .framework import promise
 from .tls_peer import served
+
+PARENT = pathlib.Path(uring_loop.__file__).parent.parent
 
 # A loop that the environment makes another is tested by the other files.
 pytestmark = pytest.mark.usefixtures("unset")
@@ -366,5 +369,5 @@ def test_after_chroot_and_without_descriptors(tmp_path):
     """
     answer = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True,
-        timeout=60, cwd=tmp_path)
+        timeout=60, cwd=tmp_path, env=dict(os.environ, PYTHONPATH=str(PARENT)))
     assert answer.stdout.startswith("openssl"), answer.stdout + answer.stderr
