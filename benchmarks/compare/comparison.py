@@ -133,7 +133,8 @@ def _loops_of(scenario, settings):
         names += settings.extra_loops
     modules = {loops.parse(name).module for name in names}
     return list(dict.fromkeys([*names, *(
-        name for name in scenario.variants if loops.parse(name).module in modules)]))
+        name for name in scenario.variants
+        if loops.parse(name).module in modules and loops.is_installed(name))]))
 
 
 def has_failed(records, peers, asked):

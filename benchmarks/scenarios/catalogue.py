@@ -121,19 +121,11 @@ def _network():
     yield from _latency()
     yield from _fairness()
     yield from _scale()
+    yield from _tls()
     other = "Other transports"
-    yield _echo("tls", "TLS echo Protocol", other, "tls", quick=True, chart=True)
-    yield _echo("tls", "TLS echo Protocol", other, "tls", size=16 * KIBIBYTE,
-                default=False)
     yield _echo("unix", "Unix echo Protocol", other, "unix", chart=True)
     yield _echo("udp", "UDP echo", other, "udp", size=512, chart=True)
-    mebibyte = KIBIBYTE * KIBIBYTE
-    yield Scenario("bulk-send", "bulk send, 64 KiB writes", other, "load", "source",
-                   unit="MiB/s", connections=1, send_bytes=1, reply_bytes=mebibyte,
-                   depth=4, chart=True)
-    yield Scenario("bulk-receive", "bulk receive", other, "load", "sink",
-                   unit="MiB/s", connections=1, send_bytes=mebibyte, reply_bytes=1,
-                   depth=4, chart=True)
+    yield from _bulk(other, chart=True)
     yield Scenario("churn", "connect + 64 B echo + close, 32 at a time", other,
                    "load", "protocol", unit="connections/s", protocol="churn",
                    connections=32, send_bytes=64, reply_bytes=64, quick=True,
@@ -142,6 +134,26 @@ def _network():
                    "protocol", unit="KiB", higher_is_better=False,
                    connections=4000, send_bytes=64, reply_bytes=64, quick=True,
                    chart=True)
+
+
+def _bulk(group, prefix="", title="", **options):
+    mebibyte = KIBIBYTE * KIBIBYTE
+    yield Scenario(f"{prefix}bulk-send", f"{title}bulk send, 64 KiB writes", group,
+                   "load", "source", unit="MiB/s", connections=1, send_bytes=1,
+                   reply_bytes=mebibyte, depth=4, **options)
+    yield Scenario(f"{prefix}bulk-receive", f"{title}bulk receive", group, "load",
+                   "sink", unit="MiB/s", connections=1, send_bytes=mebibyte,
+                   reply_bytes=1, depth=4, **options)
+
+
+def _tls():
+    options = {"group": "TLS", "protocol": "tls", "chart": True,
+               "variants": (loops.STDLIB_TLS, loops.FASTNET)}
+    yield _echo("tls", "TLS echo Protocol", quick=True, **options)
+    yield _echo("tls", "TLS echo Protocol", connections=1, **options)
+    yield _echo("tls", "TLS echo Protocol", size=16 * KIBIBYTE, **options)
+    yield _echo("tls-streams", "TLS echo streams", **options)
+    yield from _bulk(prefix="tls-", title="TLS ", **options)
 
 
 def _latency():
@@ -188,6 +200,7 @@ def _applications():
                    needs=("uvicorn", "httptools"))
     yield Scenario("uvicorn-tls", "uvicorn + httptools hello over TLS, wrk, "
                    "64 connections", group, "http", "uvicorn", protocol="tls",
+                   variants=(loops.STDLIB_TLS, loops.FASTNET),
                    chart=True, needs=("uvicorn", "httptools"))
     yield Scenario("aiohttp", "aiohttp server hello, wrk, 64 connections", group,
                    "http", "aiohttp", quick=True, chart=True, needs=("aiohttp",))

@@ -4,6 +4,9 @@ A name is an importable module, optionally with options for its `new_event_loop`
 
     asyncio    uvloop    uring_loop    uring_loop:backend=epoll
 
+    uvloop:patch=aiofastnet
+
+`patch` names a module whose `patch_loop()` changes the loop after it was made.
 `#text` at the end makes a second entry of the same loop; `uvloop,uvloop#again`
 shows how much two equal servers differ on this machine.
 """
@@ -11,15 +14,19 @@ shows how much two equal servers differ on this machine.
 import asyncio
 import importlib
 import importlib.metadata
+import importlib.util
 from dataclasses import dataclass, field
 
 OURS = "uring_loop"
 EPOLL = "uring_loop:backend=epoll"
 POLLING = "uring_loop:poll_max_ns=100000"
 UNGATHERED = "uring_loop:gather_writes=false"
+STDLIB_TLS = "uring_loop:tls=stdlib"
+FASTNET = "uvloop:patch=aiofastnet"
 # Names of columns; any other loop is shown by its own name.
 LABELS = {OURS: "ours", EPOLL: "ours, epoll", POLLING: "ours, polling",
-          UNGATHERED: "ours, not gathered"}
+          UNGATHERED: "ours, not gathered", STDLIB_TLS: "ours, TLS by ssl",
+          FASTNET: "aiofastnet on uvloop"}
 
 
 @dataclass(frozen=True)
@@ -46,12 +53,23 @@ def parse(name):
     return LoopSpec(name, module, options)
 
 
+def is_installed(name):
+    """Are the modules there that a name stands for?"""
+    spec = parse(name)
+    modules = [spec.module, spec.options.get("patch", spec.module)]
+    return all(importlib.util.find_spec(module) for module in modules)
+
+
 def new_loop(name):
     """Make the loop in this process and set it as the current one."""
     spec = parse(name)
     module = importlib.import_module(spec.module)
     factory = getattr(module, "new_event_loop", None) or module.Loop
-    loop = factory(**spec.options)
+    options = dict(spec.options)
+    patch = options.pop("patch", None)
+    loop = factory(**options)
+    if patch is not None:
+        importlib.import_module(patch).patch_loop(loop)
     asyncio.set_event_loop(loop)
     return loop
 

@@ -113,10 +113,20 @@ def compute(seconds):
         pass
 
 
+def _tls_context(where):
+    """None if the client speaks without TLS."""
+    if not where.certificate:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(where.certificate)
+    return context
+
+
 def _tcp(factory):
     async def start(where):
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(factory, where.host, 0, backlog=BACKLOG)
+        server = await loop.create_server(
+            factory, where.host, 0, backlog=BACKLOG, ssl=_tls_context(where))
         return _keep(server).sockets[0].getsockname()[1]
     return start
 
@@ -149,15 +159,6 @@ async def _start_unix(where):
     return 0
 
 
-async def _start_tls(where):
-    loop = asyncio.get_running_loop()
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(where.certificate)
-    server = await loop.create_server(Echo, where.host, 0, ssl=context,
-                                      backlog=BACKLOG)
-    return _keep(server).sockets[0].getsockname()[1]
-
-
 async def _start_udp(where):
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_datagram_endpoint(
@@ -172,7 +173,8 @@ async def _start_streams(where):
             await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(echo, where.host, 0, backlog=BACKLOG)
+    server = await asyncio.start_server(
+        echo, where.host, 0, backlog=BACKLOG, ssl=_tls_context(where))
     return _keep(server).sockets[0].getsockname()[1]
 
 
@@ -265,9 +267,10 @@ KINDS = {
     "fair_receive": _beside(Sink),
     "fair_slow": _start_slow_callback,
     "unix": _start_unix,
-    "tls": _start_tls,
+    "tls": _tcp(Echo),
     "udp": _start_udp,
     "streams": _start_streams,
+    "tls-streams": _start_streams,
     "sock": _start_sock,
     "uvicorn": _start_uvicorn,
     "aiohttp": _start_aiohttp,
