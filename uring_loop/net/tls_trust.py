@@ -12,7 +12,7 @@ import ssl
 import struct
 import sys
 import _ssl
-from typing import NamedTuple
+from collections import namedtuple
 
 from uring_loop._compat import SSL_LAYOUTS
 from uring_loop.net import libssl
@@ -31,13 +31,8 @@ class Refusal(Exception):
     """A check has failed: the reason."""
 
 
-class Verdict(NamedTuple):
-    engine: str
-    reason: str
-    # Of the SSL within an `_ssl._SSLSocket`.
-    offset: int
-
-
+# `offset`: of the SSL within an `_ssl._SSLSocket`.
+Verdict = namedtuple("Verdict", "engine reason offset")
 ASKED_FOR = Verdict("stdlib", "asked for", -1)
 
 
