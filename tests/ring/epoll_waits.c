@@ -139,6 +139,7 @@ TEST(an_error_that_receives_do_not_take_is_no_spin)
 	int peer = bound_socket(SOCK_DGRAM, &address);
 	char room[256];
 	struct msghdr message = { .msg_control = room, .msg_controllen = sizeof(room) };
+	struct uring_sleep spinning = { .mark = URING_SPINNING, .fd = -1 };
 
 	close(closed);
 	start(8, 16);
@@ -161,9 +162,9 @@ TEST(an_error_that_receives_do_not_take_is_no_spin)
 			     sizeof(address)) == 1);
 		CHECK(sendto(peer, "yz", 2, 0, (struct sockaddr *)&address,
 			     sizeof(address)) == 2);
-		CHECK(uring_spin(&ring, &(int){ 0 }, 0, INT64_MAX));
+		CHECK(uring_spin(&ring, &spinning, INT64_MAX));
 		expect(1, 1);
-		CHECK(uring_spin(&ring, &(int){ 0 }, 0, INT64_MAX));
+		CHECK(uring_spin(&ring, &spinning, INT64_MAX));
 		expect(1, 2);
 		give_back(0, 0);
 		give_back(0, 1);
@@ -253,20 +254,21 @@ TEST(need_wait_while_anything_waits)
 TEST(busy_poll)
 {
 	int ends[2];
-	int word = 0;
+	struct uring_sleep spinning = { .mark = URING_SPINNING, .fd = -1 };
+	struct uring_sleep woken = { .mark = URING_AWAKE, .fd = -1 };
 
 	start(8, 16);
 	make_pair(SOCK_STREAM, ends);
 	PREPARE(1, poll_add, ends[0], POLLIN);
-	CHECK(uring_spin(&ring, &word, 0, 0));
+	CHECK(uring_spin(&ring, &spinning, 0));
 	quiet();
-	CHECK(!uring_spin(&ring, &word, 0, 0));
-	CHECK(!uring_spin(&ring, &word, 0, uring_now_ns() + 1000000));
-	CHECK(uring_spin(&ring, &word, 1, INT64_MAX));
+	CHECK(!uring_spin(&ring, &spinning, 0));
+	CHECK(!uring_spin(&ring, &spinning, uring_now_ns() + 1000000));
+	CHECK(uring_spin(&ring, &woken, INT64_MAX));
 	put(ends[1], "x");
 	/* Nothing is used up by looking. */
-	CHECK(uring_spin(&ring, &word, 0, INT64_MAX));
-	CHECK(uring_spin(&ring, &word, 0, INT64_MAX));
+	CHECK(uring_spin(&ring, &spinning, INT64_MAX));
+	CHECK(uring_spin(&ring, &spinning, INT64_MAX));
 	expect(1, POLLIN);
 }
 
