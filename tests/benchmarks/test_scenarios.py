@@ -96,8 +96,8 @@ def test_each_sleep_of_a_client_is_a_wake_up():
         process.stdout.readline()
         counted = counters.wakeups(process.pid) - before
         process.stdin.close()
-    # One is the wait for the line; pages that are read from disk may add some. Each sleep
-    # is long: one that is over before the process has left the processor is no wait.
+    # One is the wait for the line; pages that are read from disk may add some. Sleeps
+    # are long: one that is over before the process has left the processor is no wait.
     assert SLEEPS <= counted <= SLEEPS + 10
 
 
