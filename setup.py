@@ -128,7 +128,8 @@ setup(
     ext_modules=[
         Extension(
             "uring_loop._native",
-            generated_sources() + (glob.glob("tests/chaos/*.c") if CHAOS else []),
+            ["uring_loop/native.c", *generated_sources(),
+             *(glob.glob("tests/chaos/*.c") if CHAOS else [])],
             include_dirs=["include"],
             depends=[*HEADERS, *glob.glob("tests/chaos/*.h"), "setup.py"],
             define_macros=[("_GNU_SOURCE", None)],

@@ -64,30 +64,17 @@ OWN_SPECIAL_NAMES = ("__all__", "__pyx_capi__", "__version__")
 
 # Names of the modules that have not run -> function that runs the module.
 _waiting = {}
-# Names of the modules that are in the middle of running.
-_running = set()
 _lock = threading.RLock()
 
 
 class LazyModule(ModuleType):
-    """A module that has not run yet; afterwards its class is ModuleType."""
-
-    def __getattribute__(self, name):
-        # The AttributeError of a name that is not there yet leads to __getattr__().
-        ModuleType.__getattribute__(self, name)
-        if _running and (not name.startswith("__") or name in OWN_SPECIAL_NAMES):
-            if ModuleType.__getattribute__(self, "__name__") in _running:
-                # A class that is there may lack what the module does last, and the
-                # name may get another value: wait for the thread that runs it.
-                with _lock:
-                    pass
-        return ModuleType.__getattribute__(self, name)
+    """A module that has not run yet. Its first missing attribute runs it."""
 
     def __getattr__(self, name):
         if name.startswith("__") and name not in OWN_SPECIAL_NAMES:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         run(self)
-        return ModuleType.__getattribute__(self, name)
+        return getattr(self, name)
 
     def __setattr__(self, name, value):
         # What a program sets must not be replaced by the module's own value later.
@@ -103,6 +90,32 @@ class LazyModule(ModuleType):
         return ModuleType.__dir__(self)
 
 
+class RunningModule(ModuleType):
+    """A module that a thread is running; afterwards its class is ModuleType.
+
+    Other threads wait: a class that is there may lack what the module does last, and
+    a name may get another value.
+    """
+
+    def __getattribute__(self, name):
+        if not name.startswith("__") or name in OWN_SPECIAL_NAMES:
+            with _lock:
+                pass
+        return ModuleType.__getattribute__(self, name)
+
+    def __setattr__(self, name, value):
+        with _lock:
+            ModuleType.__setattr__(self, name, value)
+
+    def __delattr__(self, name):
+        with _lock:
+            ModuleType.__delattr__(self, name)
+
+    def __dir__(self):
+        with _lock:
+            return ModuleType.__dir__(self)
+
+
 def run(module):
     """Run the module if it has not run. Other threads wait for its end."""
     with _lock:
@@ -110,16 +123,14 @@ def run(module):
         if start is None:
             # It has run, or this thread is running it and a cycle leads here.
             return
-        name = module.__name__
-        _running.add(name)
+        module.__class__ = RunningModule
         try:
             without_collections(start, module)
-            module.__class__ = ModuleType
         except BaseException:
-            _waiting[name] = start
+            _waiting[module.__name__] = start
+            module.__class__ = LazyModule
             raise
-        finally:
-            _running.discard(name)
+        module.__class__ = ModuleType
 
 
 def without_collections(function, *args):
@@ -209,17 +220,30 @@ def register_compiled():
     """Python's import system finds a compiled module only in a file of the module's own
     name. So each is made here from the shared object."""
     path = shared_object()
+    native = load_extension(f"{__package__}._native", path)
     for name in COMPILED:
         name = f"{__package__}.{name}"
-        loader = importlib.machinery.ExtensionFileLoader(name, path)
-        spec = importlib.machinery.ModuleSpec(name, loader, origin=path)
-        spec.has_location = True
-        register(create_module(loader, spec), spec, loader.exec_module)
+        spec = extension_spec(name, path)
+        register(create_module(native, spec), spec, spec.loader.exec_module)
 
 
-def create_module(loader, spec):
+def extension_spec(name, path):
+    loader = importlib.machinery.ExtensionFileLoader(name, path)
+    spec = importlib.machinery.ModuleSpec(name, loader, origin=path)
+    spec.has_location = True
+    return spec
+
+
+def load_extension(name, path):
+    spec = extension_spec(name, path)
+    module = sys.modules[name] = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def create_module(native, spec):
     try:
-        return loader.create_module(spec)
+        return native.create_module(spec.name.rpartition(".")[2], spec)
     except ImportError as exc:
         # Python's and Cython's own messages name the first module and neither reason
         # nor cure.
@@ -261,11 +285,7 @@ def load_stdlib_extension(name):
         # Built into the interpreter, for example.
         importlib.import_module(name)
         return
-    loader = importlib.machinery.ExtensionFileLoader(name, path)
-    spec = importlib.machinery.ModuleSpec(name, loader, origin=path)
-    spec.has_location = True
-    sys.modules[name] = module_from_spec(spec)
-    loader.exec_module(sys.modules[name])
+    load_extension(name, path)
 
 
 def register_stdlib(buffer):
