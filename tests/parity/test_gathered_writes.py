@@ -164,6 +164,62 @@ async def test_nothing_waits_for_many_callbacks(loop, trace):
     await over((transport, peer))
 
 
+# ---- quick callbacks --------------------------------------------------------------
+
+
+async def writes_seen(loop, connections, write):
+    """Each connection writes in an iteration of its own: what the first one's peer
+    had before the others had run, time after time."""
+    first_transport, first_peer = connections[0]
+    seen = []
+    for _ in range(200):
+        loop.call_soon(first_transport.write, b"word")
+        loop.call_soon(lambda: seen.append(there(first_peer)))
+        for transport, _ in connections[1:]:
+            loop.call_soon(write, transport)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        for _, peer in connections:
+            there(peer)
+    return seen
+
+
+@promise
+async def test_nothing_waits_among_quick_callbacks(loop, trace):
+    """The peer is awake anyway: waiting would save no wake-up."""
+    connections = [await connected(loop, trace) for _ in range(40)]
+    end = time.monotonic() + ATTEMPT_SECONDS
+    while time.monotonic() < end:
+        seen = await writes_seen(
+            loop, connections, lambda transport: transport.write(b"word"))
+        if seen.count(b"word") > len(seen) // 2:
+            break
+    else:
+        raise AssertionError(f"{seen.count(b'word')} of {len(seen)} left at once")
+    # One iteration of so many finds out whether it is still so.
+    assert b"" in await writes_seen(
+        loop, connections, lambda transport: transport.write(b"word"))
+    await over(*connections)
+
+
+@promise
+async def test_writes_of_longer_callbacks_wait_for_each_other(loop, trace):
+    connections = [await connected(loop, trace) for _ in range(40)]
+
+    def compute(transport):
+        spin(10e-6)
+        transport.write(b"word")
+
+    end = time.monotonic() + ATTEMPT_SECONDS
+    while time.monotonic() < end:
+        seen = await writes_seen(loop, connections, compute)
+        if seen.count(b"") > len(seen) // 2:
+            break
+    else:
+        raise AssertionError(f"{seen.count(b'')} of {len(seen)} waited")
+    await over(*connections)
+
+
 # ---- flow control -----------------------------------------------------------------
 
 

@@ -7,7 +7,8 @@ alone    A write is sent within write(), as on asyncio, if nothing else is ready
          iteration: no handle, completion, report of a watch or due timer is left, and
          nothing is held back. So a callback may wait, without `await`, for what its
          write causes, and one connection at a time waits for nothing.
-company  Otherwise it waits for the end of the iteration (scheduler/held_writes.pyx).
+company  Otherwise it waits for the end of the iteration (scheduler/held_writes.pyx),
+         unless callbacks are so quick that the peer would be awake anyway.
 habit    A connection that is alone and has written several times in each of its last
          iterations, as a server does that writes the head of an answer and then its
          body, has the pieces of one callback sent together when that has returned.
@@ -32,11 +33,12 @@ cdef enum:
 
 
 cdef bint has_company(LoopCore loop) noexcept:
-    """Is anything left to run in this iteration, or anything held back?"""
+    """Is anything held back, or left to run in an iteration whose writes wait for each
+    other?"""
     # Loads only: cannot raise.
-    return (loop.held.first is not None or loop.todo > 0 or loop.reports_left > 0
-            or loop.watches_due or io_uring_cq_ready(&loop.ring.ring) > 0
-            or len(loop.due) > 0)
+    return loop.held.first is not None or loop.held.together and (
+        loop.todo > 0 or loop.reports_left > 0 or loop.watches_due
+        or io_uring_cq_ready(&loop.ring.ring) > 0 or len(loop.due) > 0)
 
 
 cdef class GatheringWriter(Writer):

@@ -15,13 +15,20 @@ cdef class HeldWrites:
     cdef public bint wanted
     # May a write be held now? Only in an iteration of the loop.
     cdef bint open
+    # Do writes of different callbacks wait for each other in this iteration?
+    cdef bint together
     # Leave when the callback returns, not when the iteration ends?
     cdef bint until_return
     cdef Writer first
     cdef Writer last
+    cdef int writers_count
     # When the first write of the list began to wait, and the last look at the clock.
     cdef int64_t since_ns
     cdef int64_t checked_ns
+    # Quick iterations in a row, and the iterations left in which writes do not wait for
+    # each other.
+    cdef int quick_count
+    cdef int apart_count
     # A pause, in which nothing is held: is there one, when did the last one end, and
     # how long was it?
     cdef bint paused
@@ -39,5 +46,6 @@ cdef class HeldWrites:
     cdef int callback_returned(self) except -1
     cpdef int flush(self) except -1
     cdef Writer pop(self)
+    cdef int judge(self) noexcept
     cdef bint was_preempted(self, int64_t now, int64_t took_ns) noexcept
     cdef int pause(self, int64_t now, int64_t took_ns) except -1

@@ -9,6 +9,11 @@ Where processors are contended, most such callbacks have only been preempted, an
 is where gathering gains most. So in the second after a slow one, the thread's own time
 decides.
 
+Where the callbacks of an iteration follow each other within QUICK_NS, the peer gets
+the next answer before it could fall asleep: then waiting saves no wake-up, and costs
+what it takes to keep the bytes. So after some such iterations, writes wait for each
+other in one iteration of PROBE_EVERY only, which tells whether it is still so.
+
 The list is made of the writers themselves, so that holding a write costs no object.
 """
 
@@ -21,6 +26,13 @@ from uring_loop.scheduler.busy_poll cimport now_ns
 cdef enum:
     HELD_NS = 1_000_000
     SLOW_NS = 4_000_000
+    # From one write to the next, on average over at least so many writers.
+    QUICK_NS = 4_000
+    QUICK_WRITERS = 4
+    # After so many quick iterations in a row ...
+    QUICK_AFTER = 16
+    # ... one of so many is gathered.
+    PROBE_EVERY = 64
 
 # How long a pause is: twice the last one, up to a second; but at least so many times as
 # long as the callback took that caused it, so that it is still on when that runs again.
@@ -50,17 +62,25 @@ cdef class HeldWrites:
         if self.paused and now_ns() >= self.paused_until_ns:
             self.paused = False
         self.open = self.wanted and not self.paused
+        self.together = self.apart_count == 0
+        if not self.together:
+            self.apart_count -= 1
         return 0
 
     cpdef int finish(self) except -1:
         """The iteration is over, or is left by an exception."""
         self.open = False
-        return 0 if self.first is None else self.flush()
+        if self.first is None:
+            return 0
+        if self.together and self.writers_count >= QUICK_WRITERS:
+            self.judge()
+        return self.flush()
 
     cdef int add(self, Writer writer, bint until_return) except -1:
         """Let a writer wait that has something to send and is not in the list."""
         if self.first is None:
             self.first = writer
+            self.writers_count = 0
             self.until_return = until_return
             self.since_ns = self.checked_ns = now_ns()
             if self.since_ns < self.measured_until_ns:
@@ -68,6 +88,7 @@ cdef class HeldWrites:
         else:
             self.last.next_held = writer
         self.last = writer
+        self.writers_count += 1
         writer.is_held = True
         return 0
 
@@ -110,6 +131,18 @@ cdef class HeldWrites:
         writer.next_held = None
         writer.is_held = False
         return writer
+
+    cdef int judge(self) noexcept:
+        """Were the callbacks of this iteration quick?"""
+        # Numbers only: cannot raise.
+        if self.checked_ns - self.since_ns >= QUICK_NS * self.writers_count:
+            self.quick_count = 0
+            return 0
+        self.quick_count += 1
+        if self.quick_count >= QUICK_AFTER:
+            self.quick_count = QUICK_AFTER
+            self.apart_count = PROBE_EVERY - 1
+        return 0
 
     cdef bint was_preempted(self, int64_t now, int64_t took_ns) noexcept:
         """Did a slow callback only want for the processor, since other processes had
