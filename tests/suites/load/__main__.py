@@ -15,10 +15,10 @@ import trustme
 from .. import prepare, projects, report, servers
 from .watched import Child, Failed
 
-HTTP = ("uvicorn", "hypercorn", "aiohttp")
+HTTP = ("uvicorn", "gunicorn", "hypercorn", "aiohttp")
 NAMES = (*HTTP, "websockets", "redis", "asyncpg", "https")
-PACKAGES = ("uvicorn", "httptools", "starlette", "hypercorn", "aiohttp", "websockets",
-            "redis", "asyncpg")
+PACKAGES = ("uvicorn", "httptools", "starlette", "gunicorn", "uvicorn-worker",
+            "hypercorn", "aiohttp", "websockets", "redis", "asyncpg")
 # seccomp: io_uring is refused as in a container, and nothing names a driver.
 LOOPS = ("io_uring", "epoll", "seccomp", "asyncio")
 WORK = prepare.ROOT / "build" / "suites"

@@ -2,7 +2,11 @@
 
 import asyncio
 import contextlib
+import pathlib
 import socket
+import sys
+
+WORKERS = {"asyncio": "uvicorn_worker.UvicornWorker"}
 
 
 def listener():
@@ -17,6 +21,9 @@ def application():
     async def hello(request):
         return PlainTextResponse("Hello, world!")
 
+    async def driver(request):
+        return PlainTextResponse(running_driver())
+
     async def long(request):
         async def parts():
             for _ in range(20):
@@ -25,7 +32,12 @@ def application():
 
         return StreamingResponse(parts())
 
-    return Starlette(routes=[Route("/", hello), Route("/long", long)])
+    return Starlette(routes=[
+        Route("/", hello), Route("/long", long), Route("/driver", driver)])
+
+
+def running_driver():
+    return getattr(asyncio.get_running_loop(), "backend", "asyncio")
 
 
 @contextlib.asynccontextmanager
@@ -41,6 +53,34 @@ async def uvicorn():
         yield sock.getsockname()[1]
         server.should_exit = True
         await task
+
+
+@contextlib.asynccontextmanager
+async def gunicorn():
+    """Two workers, in processes of their own, on one socket."""
+    worker = WORKERS.get(running_driver(), "uring_loop.gunicorn.UvicornWorker")
+    with listener() as sock:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "gunicorn", "--workers", "2",
+            "--worker-class", worker, "--bind", f"fd://{sock.fileno()}", "--log-level", "warning",
+            "servers:application()",
+            pass_fds=[sock.fileno()], cwd=pathlib.Path(__file__).parent)
+        port = sock.getsockname()[1]
+        if (served := await get(port, "/driver")) != running_driver():
+            raise RuntimeError(f"gunicorn serves on {served}")
+        yield port
+        process.terminate()
+        if status := await process.wait():
+            raise RuntimeError(f"gunicorn's exit status is {status}")
+
+
+async def get(port, path):
+    """The body that a server answers."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    return answer.rpartition(b"\r\n\r\n")[2].decode()
 
 
 @contextlib.asynccontextmanager
@@ -100,4 +140,4 @@ async def websockets():
         yield server.sockets[0].getsockname()[1]
 
 
-SERVERS = {f.__name__: f for f in (uvicorn, hypercorn, aiohttp, websockets)}
+SERVERS = {f.__name__: f for f in (uvicorn, gunicorn, hypercorn, aiohttp, websockets)}

@@ -102,8 +102,8 @@ class Child:
         status = self.process.wait(END_SECONDS)
         told = self.trouble()
         if self.loop == "seccomp":
-            # A refused ring is one warning.
-            told = re.sub(r"\Aio_uring cannot be used, falling back .*\n+", "", told)
+            # A refused ring is a warning of each process.
+            told = re.sub(r"(?m)^io_uring cannot be used, falling back .*\n+", "", told)
         if status or told:
             raise Failed(f"{self.name}: exit status {status}: {told}")
         return self.growth()
