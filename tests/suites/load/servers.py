@@ -62,8 +62,8 @@ async def gunicorn():
     with listener() as sock:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "gunicorn", "--workers", "2",
-            "--worker-class", worker, "--bind", f"fd://{sock.fileno()}", "--log-level", "warning",
-            "servers:application()",
+            "--worker-class", worker, "--bind", f"fd://{sock.fileno()}",
+            "--log-level", "warning", "servers:application()",
             pass_fds=[sock.fileno()], cwd=pathlib.Path(__file__).parent)
         port = sock.getsockname()[1]
         if (served := await get(port, "/driver")) != running_driver():
