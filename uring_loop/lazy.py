@@ -59,6 +59,7 @@ STDLIB_COMPILED = ("_queue", "unicodedata")
 FOLDER = os.path.dirname(__file__)
 # Of a bytecode file: magic number, flags, time of change and size of the source.
 HEADER = struct.Struct("<4sIII")
+MAX_BYTECODE_SIZE = 1 << 16
 # Tools ask every module for names such as __wrapped__. These are a module's own.
 OWN_SPECIAL_NAMES = ("__all__", "__pyx_capi__", "__version__")
 
@@ -171,13 +172,11 @@ def make_lock_anew():
 
 
 def register_all():
-    # For all files, one after the other: fresh memory costs more than the copy.
-    buffer = bytearray(1 << 16)
-    register_python(buffer)
+    register_python()
     register_compiled()
     for name in STDLIB_COMPILED:
         load_stdlib_extension(name)
-    register_stdlib(buffer)
+    register_stdlib()
 
 
 def register(module, spec, start):
@@ -259,7 +258,7 @@ def create_module(native, spec):
 # ---- Python modules
 
 
-def register_python(buffer):
+def register_python():
     for package, modules in PYTHON.items():
         folder, prefix = FOLDER, __package__
         if package:
@@ -267,13 +266,13 @@ def register_python(buffer):
         spec = source_spec(prefix, f"{folder}/__init__.py")
         if package:
             spec.submodule_search_locations = [folder]
-            register_source(spec, spec.cached, buffer)
+            register_source(spec, spec.cached)
             vars(sys.modules[prefix])["__path__"] = [folder]
         # Where bytecode is depends on Python's settings: ask once for each folder.
         start, _, end = (spec.cached or "").rpartition("__init__")
         for name in modules:
             register_source(source_spec(f"{prefix}.{name}", f"{folder}/{name}.py"),
-                            f"{start}{name}{end}", buffer)
+                            f"{start}{name}{end}")
 
 
 def load_stdlib_extension(name):
@@ -288,7 +287,7 @@ def load_stdlib_extension(name):
     load_extension(name, path)
 
 
-def register_stdlib(buffer):
+def register_stdlib():
     for name in STDLIB:
         if name not in sys.modules:
             package, _, basename = name.rpartition(".")
@@ -296,7 +295,7 @@ def register_stdlib(buffer):
             if package:
                 folder = importlib.import_module(package).__path__[0]
             spec = source_spec(name, f"{folder}/{basename}.py")
-            register_source(spec, spec.cached, buffer)
+            register_source(spec, spec.cached)
 
 
 def source_spec(name, path):
@@ -306,8 +305,8 @@ def source_spec(name, path):
     return spec
 
 
-def register_source(spec, bytecode_path, buffer):
-    bytecode = read_bytecode(spec.origin, bytecode_path, buffer)
+def register_source(spec, bytecode_path):
+    bytecode = read_bytecode(spec.origin, bytecode_path)
     if bytecode is None:
         spec, load = load_without_bytecode(spec)
     else:
@@ -336,7 +335,7 @@ def load_without_bytecode(spec):
     return spec, lambda: code
 
 
-def read_bytecode(path, bytecode_path, buffer):
+def read_bytecode(path, bytecode_path):
     """A module's bytecode as the import system has stored it; None if there is none
     that is up to date. `get_code()` takes ten times as long, since it also unpacks it.
     """
@@ -346,17 +345,16 @@ def read_bytecode(path, bytecode_path, buffer):
     except (OSError, TypeError):
         return None
     try:
-        size = os.readv(descriptor, [buffer])
+        code = os.read(descriptor, MAX_BYTECODE_SIZE)
     finally:
         os.close(descriptor)
     header = HEADER.pack(MAGIC_NUMBER, 0, int(source.st_mtime) & 0xFFFFFFFF,
                          source.st_size & 0xFFFFFFFF)
-    if not buffer.startswith(header) or size == len(buffer):
+    if not code.startswith(header) or len(code) == MAX_BYTECODE_SIZE:
         return None
-    code = bytes(memoryview(buffer)[HEADER.size:size])
     # The path of the source is part of the code, for tracebacks. It is another one
     # if the files have been moved since.
-    return code if os.fsencode(path) in code else None
+    return memoryview(code)[HEADER.size:] if os.fsencode(path) in code else None
 
 
 without_collections(register_all)
