@@ -162,6 +162,12 @@ def _latency():
                        f"{_connections_text(connections)}, 64 B, one request each",
                        "Latency", "load", "protocol", connections=connections,
                        send_bytes=64, reply_bytes=64, variants=(loops.UNGATHERED,))
+    for connections in LATENCY[1:]:
+        yield Scenario(f"first-{connections}",
+                       f"{_connections_text(connections)} ask at once, 64 B: the first "
+                       "answer", "Latency", "load", "protocol", protocol="batch",
+                       connections=connections, send_bytes=64, reply_bytes=64,
+                       variants=(loops.UNGATHERED,))
     yield Scenario("computing", "64 connections, each callback computes 200 µs",
                    "Latency", "load", "computing", send_bytes=64, reply_bytes=64,
                    variants=(loops.UNGATHERED,))

@@ -3,7 +3,9 @@
  * Lines on stdin, one JSON line on stdout for each:
  *   open ID PROTOCOL HOST PORT CONNECTIONS SEND REPLY DEPTH PAYLOAD PREFACE
  *   slice ID MILLISECONDS VERIFY [BESIDE]       close ID
- * PROTOCOL is tcp, unix, udp, tls or churn. PAYLOAD is a file with one request, or
+ * PROTOCOL is tcp, unix, udp, tls, churn or batch: over TCP, all connections ask, and
+ * ask again when all have been answered; its latencies are those of the first answer
+ * of each batch, counted from its first request. PAYLOAD is a file with one request, or
  * "-" for a pattern; PREFACE a file sent once per connection, or "-". BESIDE is the ID
  * of a second target that is driven in the same slice; latencies are the first one's.
  *
@@ -38,8 +40,11 @@ enum {
 struct run {
 	struct target target;
 	bool churns;
+	bool batches;
+	bool awaits_first;	/* of a batch's answers */
 	unsigned outstanding;
 	uint64_t requests_count;
+	uint64_t latencies_count;
 	uint64_t mismatches_count;
 	uint32_t latency[BUCKETS_COUNT];
 };
@@ -87,7 +92,7 @@ static uint64_t latency_quantile(const struct run *run, double quantile)
 
 	for (i = 0; i < BUCKETS_COUNT; i++) {
 		seen += run->latency[i];
-		if (seen && (double)seen >= quantile * (double)run->requests_count)
+		if (seen && (double)seen >= quantile * (double)run->latencies_count)
 			return bucket_ns(i);
 	}
 	return 0;
@@ -110,6 +115,15 @@ static void verify(struct run *run, size_t position, const char *data, size_t si
 	}
 }
 
+static void note_latency(struct run *run, uint64_t ns)
+{
+	if (run->batches && !run->awaits_first)
+		return;
+	run->awaits_first = false;
+	run->latency[latency_bucket(ns)]++;
+	run->latencies_count++;
+}
+
 /* Count finished requests; answers how many replies came to their end. */
 static unsigned count_replies(struct run *run, struct connection *connection,
 			      long received, uint64_t now_ns)
@@ -123,8 +137,8 @@ static unsigned count_replies(struct run *run, struct connection *connection,
 	connection->received_bytes += (size_t)received;
 	while (connection->received_bytes >= reply_bytes && connection->outstanding) {
 		connection->received_bytes -= reply_bytes;
-		run->latency[latency_bucket(
-			now_ns - connection->sent_at_ns[connection->oldest])]++;
+		note_latency(run, now_ns -
+				  connection->sent_at_ns[connection->oldest]);
 		connection->oldest = (connection->oldest + 1) % DEPTH_MAX;
 		connection->outstanding--;
 		replies_count++;
@@ -142,7 +156,7 @@ static int go_on(struct run *run, struct connection *connection,
 		return 0;
 	if (run->churns)
 		churn_finish(connection);
-	if (!more) {
+	if (!more || run->batches) {
 		run->outstanding -= replies_count;
 		return 0;
 	}
@@ -176,14 +190,14 @@ static int handle_event(struct run *run, const struct epoll_event *event)
 	return error;
 }
 
-static int start_requests(struct run *run, uint64_t start_ns)
+/* The first requests of all connections, or those of a batch. */
+static int ask_all(struct run *run, uint64_t start_ns)
 {
 	struct target *target = &run->target;
 	unsigned depth = run->churns ? 1 : target->depth, i;
 	int error = 0;
 
-	run->requests_count = run->mismatches_count = 0;
-	memset(run->latency, 0, sizeof run->latency);
+	run->awaits_first = true;
 	run->outstanding = target->connections_count * depth;
 	for (i = 0; !error && i < target->connections_count; i++)
 		error = run->churns ? churn_start(target, &target->connections[i],
@@ -192,6 +206,13 @@ static int start_requests(struct run *run, uint64_t start_ns)
 						       &target->connections[i],
 						       depth, start_ns);
 	return error;
+}
+
+static int start_requests(struct run *run, uint64_t start_ns)
+{
+	run->requests_count = run->mismatches_count = run->latencies_count = 0;
+	memset(run->latency, 0, sizeof run->latency);
+	return ask_all(run, start_ns);
 }
 
 /* Wait for one target and handle what came; answers how many events, or -errno. */
@@ -212,12 +233,18 @@ static int handle_events(struct run *run, int timeout_ms)
 
 static int finish_alone(struct run *run)
 {
+	uint64_t now_ns;
 	int handled;
 
 	while (run->outstanding) {
 		handled = handle_events(run, STALL_MS);
 		if (handled <= 0)
 			return handled ? handled : -ETIMEDOUT;
+		now_ns = clock_ns();
+		if (run->batches && !run->outstanding && now_ns < slice.deadline_ns)
+			handled = ask_all(run, now_ns);
+		if (handled < 0)
+			return handled;
 	}
 	return 0;
 }
@@ -322,6 +349,7 @@ static int parse_open(char *line, struct run *run, unsigned *id)
 	    !target->depth || !target->send_bytes || !target->reply_bytes)
 		return -EINVAL;
 	run->churns = !strcmp(protocol, "churn");
+	run->batches = !strcmp(protocol, "batch");
 	target->protocol = !strcmp(protocol, "unix") ? PROTOCOL_UNIX :
 			   !strcmp(protocol, "udp") ? PROTOCOL_UDP :
 			   !strcmp(protocol, "tls") ? PROTOCOL_TLS : PROTOCOL_TCP;
