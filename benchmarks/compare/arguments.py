@@ -15,6 +15,9 @@ DEFAULT_SLICE_MS = 200
 QUICK_ROUNDS = 3
 QUICK_SLICE_MS = 100
 RESULTS = ROOT / "benchmarks" / "results" / "loops.json"
+# Of runs with --busy, which have scenarios and a table of their own.
+BUSY_RESULTS = RESULTS.with_name("busy.json")
+BUSY_SCENARIOS = ("Applications", "tcp-protocol-64-1k", "tcp-streams-64-1k")
 DOCS = ROOT / "docs"
 
 
@@ -43,16 +46,22 @@ def parse(words=None):
     add("--quick", action="store_true", help="few scenarios unless --only names them, "
         "few and short slices, no peers; writes nothing")
     add("--full", action="store_true", help="every cell of the TCP echo matrix")
+    add("--busy", action="store_true", help="beside the load, a niced process computes "
+        f"on each core; {', '.join(BUSY_SCENARIOS)} unless --only names others")
     add("--no-write", action="store_true", help="print only")
     add("--no-calls", action="store_true", help="do not count system calls")
     add("--list", action="store_true", help="name the scenarios and stop")
     add("--report", action="store_true",
         help="rewrite the report from stored results and stop")
-    add("--results", default=RESULTS, type=Path, help="where raw results are stored")
+    add("--results", type=Path, help="where raw results are stored")
     add("--docs", default=DOCS, type=Path, help="folder of the page and its charts")
     add("--server-core", type=int, default=0)
     add("--client-core", type=int, default=1)
     arguments = parser.parse_args(words)
+    if arguments.results is None:
+        arguments.results = BUSY_RESULTS if arguments.busy else RESULTS
+    if arguments.busy and not arguments.only:
+        arguments.only = list(BUSY_SCENARIOS)
     if arguments.rounds is None:
         arguments.rounds = QUICK_ROUNDS if arguments.quick else DEFAULT_ROUNDS
     if arguments.slice_ms is None:

@@ -1,5 +1,6 @@
 """Run `python -m benchmarks`: choose, measure, print, store."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -14,10 +15,12 @@ except ImportError as error:
     sys.exit(f"{error}; run: pip install -r benchmarks/requirements.txt")
 
 from benchmarks.compare import comparison, preflight, store
+from benchmarks.compare.arguments import RESULTS
 from benchmarks.judge import losses
+from benchmarks.load import neighbours
 from benchmarks.measure import machine
 from benchmarks.measure.processes import BenchmarkError, Scratch
-from benchmarks.pages import output, rows, terminal
+from benchmarks.pages import output, rows, sections, terminal
 from benchmarks.scenarios import catalogue, loops
 
 # Width for files and CI logs, so that tables are not wrapped.
@@ -34,7 +37,7 @@ def main(arguments):
         signal.signal(number, signal.default_int_handler)
     with preflight.errors_as_messages(say):
         if arguments.report:
-            write_report(store.load(arguments.results), arguments.docs)
+            write_report(arguments)
             return 0
         try:
             return run(arguments)
@@ -59,23 +62,32 @@ def run(arguments):
     os.sched_setaffinity(0, client_cores)
     settings = comparison.Settings(
         names, extra, missing, arguments.baseline, arguments.rounds,
-        arguments.slice_ms / 1000, server_cores, client_cores, not arguments.no_calls)
+        arguments.slice_ms / 1000, server_cores, client_cores, not arguments.no_calls,
+        arguments.busy)
     writes = not (arguments.no_write or arguments.quick)
     # A whole run replaces all stored results.
     stored = store.load(arguments.results) if writes and arguments.only else {}
     measured = {}
-    for record in measured_records(settings, usable):
-        measured[record["name"]] = stored[record["name"]] = record
-        if writes:
-            store.save(arguments.results, in_catalogue_order(stored))
+    with beside(settings):
+        for record in measured_records(settings, usable):
+            measured[record["name"]] = stored[record["name"]] = record
+            if writes:
+                store.save(arguments.results, in_catalogue_order(stored))
     for table in terminal.tables(measured):
         console.print(table)
     if writes and measured:
-        write_report(in_catalogue_order(stored), arguments.docs)
+        write_report(arguments)
     say(f"{len(measured)} scenarios in {(time.monotonic() - start) / 60:.1f} minutes")
     asked = arguments.loops is not None
     failed = comparison.has_failed(measured.values(), arguments.extra, asked)
     return int(failed or len(usable) < len(arguments.selected))
+
+
+def beside(settings):
+    """What has to be alive in the whole run."""
+    if settings.busy:
+        return neighbours.computing(settings.server_cores | settings.client_cores)
+    return contextlib.nullcontext()
 
 
 def choose_cores(arguments):
@@ -136,12 +148,18 @@ def in_catalogue_order(records):
     return dict(sorted(records.items(), key=lambda item: order.get(item[0], 999)))
 
 
-def write_report(records, docs):
+def write_report(arguments):
+    """Write the page of the run's results, and of those stored beside them."""
+    path = arguments.results
+    if path.name in sections.BESIDE:
+        path = path.with_name(RESULTS.name)
+    records = store.load(path)
     if not records:
-        raise BenchmarkError("no results are stored yet; run: python -m benchmarks")
-    say(f"wrote {', '.join(map(str, output.write(records, docs)))}")
+        raise BenchmarkError(f"no results are stored yet in {path}; run: "
+                             "python -m benchmarks")
+    others = {name: store.load(path.with_name(name)) for name in sections.BESIDE}
+    say(f"wrote {', '.join(map(str, output.write(records, others, arguments.docs)))}")
     unexplained = losses.unexplained(records, losses.load_reasons())
     if unexplained:
         say(f"no reason is written yet in {losses.REASONS} for: "
             f"{', '.join(unexplained)}")
-

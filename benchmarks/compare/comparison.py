@@ -31,6 +31,7 @@ class Settings:
     server_cores: frozenset
     client_cores: frozenset
     count_calls: bool
+    busy: bool = False      # a process computes beside the load on each core
 
 
 class Comparison:
@@ -84,7 +85,7 @@ class Comparison:
             for name in runner.facts:
                 results[name]["facts"] = runner.facts[name]
         return {**_scenario_facts(scenario), "host": self._facts, "rounds": rounds,
-                "slice_seconds": settings.slice_seconds,
+                "slice_seconds": settings.slice_seconds, "busy": settings.busy,
                 "baseline": settings.baseline, "loops": results}
 
     def _round(self, runner, results, text):

@@ -42,10 +42,13 @@ class Row:
 
 
 def counted_rounds(record):
-    """Numbers of the rounds that count, and whether all of those were quiet."""
+    """Numbers of the rounds that count, and whether all of those were quiet. Beside
+    busy neighbours all rounds count."""
     samples = [result["samples"] for result in record["loops"].values()
                if "error" not in result]
     worst = [max(sample["disturbed"] for sample in turn) for turn in zip(*samples)]
+    if record.get("busy"):
+        return list(range(len(worst))), True
     order = sorted(range(len(worst)), key=lambda number: worst[number])
     quiet = sum(share <= DISTURBED_SHARE for share in worst)
     least = min(len(worst), max(LEAST_ROUNDS, len(worst) // 2))

@@ -5,11 +5,14 @@ import importlib.util
 from benchmarks.pages import performance
 
 
-def write(records, folder):
-    """Answers the paths of the page and of the charts that have data."""
+def write(records, others, folder):
+    """Answers the paths of the page and of the charts that have data.
+
+    others  Records of the tables beside the main one, by file name
+    """
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / "performance.md"
-    page.write_text(performance.markdown(records))
+    page.write_text(performance.markdown(records, others))
     if importlib.util.find_spec("matplotlib") is None:
         # The run has said so at its start.
         return [page]

@@ -161,6 +161,8 @@ which the load client computed.
 
 {scale}
 
+{beside}
+
 ## Where it loses, and why
 
 {losses}
@@ -188,7 +190,9 @@ pip install . && pip install -r benchmarks/requirements.txt && python -m benchma
 Other people's loops take part as far as they are installed: `pip install -r
 benchmarks/requirements-peers.txt`. `python -m benchmarks --list` names the scenarios,
 `--only PATTERN` runs a few of them and replaces their lines here, `--quick` takes two
-minutes and writes nothing, `--full` adds the rest of the echo matrix. A plain run takes
+minutes and writes nothing, `--full` adds the rest of the echo matrix. `--busy` measures
+the table with busy neighbours, and `--loops asyncio,uvloop,uring_loop,zuvloop --results
+benchmarks/results/python-3.14.json` that with zuvloop, on Python 3.14. A plain run takes
 about a quarter of an hour.
 `python -m benchmarks.regress` counts system calls and compares them with what
 `benchmarks/judge/regress.toml` allows.
@@ -216,7 +220,7 @@ do in each iteration, so these are fewer than the *calls* above, which perf coun
 """
 
 
-def markdown(records):
+def markdown(records, others):
     """The whole of docs/performance.md."""
     runs = _runs(records)
     return PAGE.format(
@@ -226,6 +230,7 @@ def markdown(records):
         latency=sections.latency_section(records),
         fairness=sections.fairness_section(records),
         scale=sections.scale_section(records),
+        beside="\n\n".join(sections.beside_sections(others)),
         losses=sections.losses_section(records, losses.load_reasons()),
         shares=sections.shares_section(records),
         tried=TRIED.read_text().strip(),

@@ -2,10 +2,21 @@
 
 from benchmarks.judge import goals, losses, stats
 from benchmarks.pages.markdown import table
-from benchmarks.pages.rows import (MEAN_HEADINGS, NONE, mean_rows, spread_text,
-                                   title_of, trouble_word, value_text)
+from benchmarks.pages.rows import (MEAN_HEADINGS, NONE, all_ratios, loop_names,
+                                   mean_rows, spread_text, title_of, trouble_word,
+                                   value_text)
 from benchmarks.scenarios.loops import EPOLL, label
 
+# Results of runs under other conditions: file -> heading and words of the section.
+BESIDE = {
+    "busy.json": ("With busy neighbours", """\
+On each core, a process of the lowest priority (`nice` 19) computes beside the server or
+the client, as in most of production. Each ratio is one of throughput to {baseline}
+beside the same neighbours; no round is left out. Commit {commit}."""),
+    "python-3.14.json": ("On Python 3.14, with zuvloop", """\
+zuvloop needs Python 3.14. Each ratio is one of throughput to {baseline} in the same
+run, with {python} on the same machine. Commit {commit}."""),
+}
 PARTS = ("kernel", "python", "loop", "other")
 NO_REASON = "**No reason is written yet.**"
 # Scenarios of the latency section, beside those of the group "Latency".
@@ -173,6 +184,35 @@ def _bound(record, name, row, shares):
     if name == record["baseline"] or row.cpu_ratio is None or shares["loop"] >= 1:
         return NONE
     return f"{row.cpu_ratio.median / (1 - shares['loop']):.2f}"
+
+
+def beside_sections(others):
+    """A section for each set of results that there is."""
+    for name, records in others.items():
+        if records:
+            heading, words = BESIDE[name]
+            first = next(iter(records.values()))
+            words = words.format(baseline=first["baseline"], **first["host"])
+            means = table(MEAN_HEADINGS, mean_rows(records, all_ratios))
+            yield f"## {heading}\n\n{words}\n\n{means}\n\n{ratios_table(records)}"
+
+
+def ratios_table(records):
+    """A line for each scenario, a column for each loop."""
+    names = loop_names(records)
+    rows = []
+    for record in records.values():
+        cells = [title_of(record)]
+        for name in names:
+            row = stats.row(record, name)
+            if row:
+                base = name == record["baseline"]
+                cells.append("1" if base else spread_text(row.ratio))
+            else:
+                result = record["loops"].get(name)
+                cells.append(trouble_word(result) if result else NONE)
+        rows.append(cells)
+    return table(("scenario", *map(label, names)), rows)
 
 
 def losses_section(records, reasons):

@@ -153,7 +153,7 @@ def test_a_missing_backend_has_its_row_in_every_table(record):
     stored["host"] = {"date": "", "commit": "", "kernel": "", "cpu": "", "cpus": 1,
                       "python": "", "libc": ""}
     records = {stored["name"]: stored}
-    assert "missing: ValueError: none here" in performance.markdown(records)
+    assert "missing: ValueError: none here" in performance.markdown(records, {})
     assert goals.epoll_verdict(records).below == [stored]
     assert sections.epoll_sentence(records) == (
         "The epoll driver is missing: ValueError: none here.")

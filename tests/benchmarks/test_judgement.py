@@ -135,3 +135,12 @@ def test_every_goal_has_its_scenario_in_a_plain_run():
 
 def test_every_reason_is_one_for_a_scenario():
     assert set(losses.load_reasons()) <= set(DEFAULT)
+
+
+def test_results_of_other_conditions_have_a_table_of_their_own():
+    stored = record()
+    stored.update(busy=True, host={"commit": "0123abc"})
+    text, = sections.beside_sections({"busy.json": {NAME: stored},
+                                      "python-3.14.json": {}})
+    assert "## With busy neighbours" in text and "0123abc" in text
+    assert f"| {stored['title']} | 1 | 1.10 (1.10–1.10) |" in text

@@ -52,7 +52,7 @@ def test_without_matplotlib_the_page_is_written_and_no_chart(monkeypatch, tmp_pa
     assert not preflight.charts(said.append)
     assert "pip install matplotlib" in said[0]
     records = store.load(arguments.RESULTS)
-    assert output.write(records, tmp_path) == [tmp_path / "performance.md"]
+    assert output.write(records, {}, tmp_path) == [tmp_path / "performance.md"]
 
 
 def test_peers_of_the_file_benchmark_that_are_missing_are_left_out(monkeypatch):

@@ -181,3 +181,31 @@ def test_idle_connections_are_alive_in_each_slice(tmp_path, monkeypatch):
         measuring.run(scenario)
     # The warm-up and one round.
     assert [[count for _, count in held] for held in seen] == [[1000], [1000]]
+
+
+def test_a_busy_neighbour_computes_on_each_core_with_the_least_priority():
+    from benchmarks.load import neighbours
+
+    def children():
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+            return set(file.read().split())
+
+    cores = os.sched_getaffinity(0)
+    before = children()
+    with neighbours.computing(cores):
+        found = [int(pid) for pid in children() - before]
+        assert sorted(map(os.sched_getaffinity, found), key=min) == [
+            {core} for core in sorted(cores)]
+        assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in found} == {19}
+    assert children() == before
+
+
+def test_beside_a_busy_neighbour_no_round_is_left_out():
+    from benchmarks.judge import stats
+
+    samples = [{"disturbed": share} for share in (0.0, 0.4, 0.9)]
+    record = {"loops": {"uvloop": {"samples": samples}}}
+    assert stats.counted_rounds(record) == ([0, 1, 2], False)
+    quiet = {"loops": {"uvloop": {"samples": samples * 2}}}
+    assert len(stats.counted_rounds(quiet)[0]) == 3
+    assert stats.counted_rounds({**quiet, "busy": True}) == (list(range(6)), True)
