@@ -16,6 +16,8 @@ cdef class StreamWriter(Transport):
     cdef bint may_write(self, data) except -1
     cdef int write_memory(self, bytes owner, const char *data,
                           Py_ssize_t size) except -1
+    cdef int write_chunks(self, list chunks) except -1
+    cdef int send_chunks(self, list chunks) except -1
     cdef int write_now(self, bytes owner, const char *data, Py_ssize_t size) except -1
     cdef int keep(self, bytes owner, const char *data, Py_ssize_t size,
                   Py_ssize_t sent) except -1

@@ -140,6 +140,40 @@ cdef class StreamWriter(Transport):
             self.write_now(owner, data, size)
         return 0
 
+    cdef int write_chunks(self, list chunks) except -1:
+        """write() of all these bytes objects joined, which are not empty."""
+        cdef bytes chunk = chunks[0]
+        if len(chunks) == 1:
+            return self.write_memory(
+                chunk, PyBytes_AS_STRING(chunk), PyBytes_GET_SIZE(chunk))
+        try:
+            # What was written first is sent first.
+            self.loop.held.flush()
+        finally:
+            # Even if a pause_writing() was interrupted, as in write_memory().
+            if not self.conn_lost:
+                self.send_chunks(chunks)
+        return 0
+
+    cdef int send_chunks(self, list chunks) except -1:
+        cdef bint full = self.backlog is not None
+        cdef bytes chunk
+        cdef Py_ssize_t sent = 0
+        try:
+            for chunk in chunks:
+                self.add_to_backlog(chunk, NULL, PyBytes_GET_SIZE(chunk), 0)
+            if not full:
+                sent = self.backlog.send(self.current_fd())
+        except MemoryError as exc:
+            self.fail(exc, WRITE_ERROR)
+        if self.backlog is None:
+            return 0
+        self.count_sent(sent)
+        if self.backlog.bytes_count == 0:
+            self.backlog = None
+            return 0
+        return self.send_rest(None, sent)
+
     cdef int write_now(self, bytes owner, const char *data, Py_ssize_t size) except -1:
         cdef Py_ssize_t sent = 0
         if self.backlog is None:
