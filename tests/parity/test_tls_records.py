@@ -6,11 +6,10 @@ import ssl
 
 import pytest
 
-from . import certificates
 from .endpoints import KINDS, Recorder, pattern, settle
 from .engines import tls_engine  # noqa: F401 (all tests run with both engines)
 from .framework import parity, promise
-from .tls_peer import of_version, served
+from .tls_peer import client_of, served
 
 both_kinds = pytest.mark.parametrize("kind", KINDS)
 both_versions = pytest.mark.parametrize(
@@ -19,12 +18,6 @@ both_versions = pytest.mark.parametrize(
 SIZES = (*range(1, 70), 255, 256, 257, 1023, 1024, 4073, 4074, 4095, 4096, 4097,
          16383, 16384)
 ALERT = b"\x15\x03\x03\x00\x02\x02\x28"
-
-
-def client_of(version):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    certificates.authority().configure_trust(context)
-    return of_version(context, version)
 
 
 @both_kinds

@@ -12,6 +12,8 @@ cdef class StreamWriter(Transport):
     # Error of a receive that has ended, not delivered yet; not below 0: there is none.
     cdef int pending_end
     cdef object empty_waiter
+    # Is the protocol our TLS?
+    cdef bint secured
 
     cdef bint may_write(self, data) except -1
     cdef int write_memory(self, bytes owner, const char *data,

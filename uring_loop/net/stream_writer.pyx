@@ -30,7 +30,8 @@ from uring_loop.driver.libc cimport POLLERR, POLLHUP, POLLOUT
 from uring_loop.driver.ring cimport os_error
 from uring_loop.driver.uapi cimport ECANCELED
 from uring_loop.net.backlog cimport Backlog, send_bytes
-from uring_loop.net.gather cimport BULK_WRITE_BYTES, HOLD_BYTES, has_company
+from uring_loop.net.gather cimport (
+    BULK_WRITE_BYTES, HOLD_BYTES, SECURED_HOLD_BYTES, has_company)
 from uring_loop.net.transport cimport Transport
 
 logger = selector_events.logger
@@ -219,8 +220,10 @@ cdef class StreamWriter(Transport):
                 self.hold_first(owner, data, size)
         except MemoryError as exc:
             self.fail(exc, WRITE_ERROR)
-        # By its flow control, a program notices how much the socket has not taken.
-        if held > HOLD_BYTES or held > self.high_water:
+        # By its flow control, a program notices how much the socket has not taken; but
+        # not that below TLS.
+        if held > (SECURED_HOLD_BYTES if self.secured
+                   else min(HOLD_BYTES, self.high_water)):
             return self.flush_held()
         return 0
 
