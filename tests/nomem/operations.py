@@ -284,7 +284,7 @@ def tls(loop, lacking):
 
 def tls_bulk(loop, lacking):
     """Long writes until the socket is full, and more that wait then."""
-    tls_write(loop, lacking, 40 * [DATA * 20])
+    tls_write(loop, lacking, 24 * [DATA * 20])
 
 
 def tls_write(loop, lacking, pieces):

@@ -8,7 +8,7 @@ from . import certificates
 from .endpoints import Recorder, connecting, pattern, serving, settle
 from .engines import tls_engine  # noqa: F401 (all tests run with both engines)
 from .framework import parity, promise
-from .tls_peer import client_of, served
+from .tls_peer import recorded
 
 both_versions = pytest.mark.parametrize(
     "version", (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3), ids=("1.2", "1.3"))
@@ -36,8 +36,7 @@ async def filled(server):
 @both_versions
 @parity
 async def test_sizes_while_the_socket_is_full(loop, trace, version):
-    server = Recorder(trace.lane("server"))
-    async with served(loop, server, client=client_of(version)) as peer:
+    async with recorded(loop, trace, version=version) as (server, peer):
         written = await filled(server)
         before = server.transport.get_write_buffer_size()
         for size in SIZES:
@@ -57,9 +56,8 @@ async def test_sizes_while_the_socket_is_full(loop, trace, version):
 @both_versions
 @parity
 async def test_short_and_long_ones_stay_in_order(loop, trace, version, how):
-    server = Recorder(trace.lane("server"))
-    server.pause_writing = server.resume_writing = lambda: None
-    async with served(loop, server, client=client_of(version)) as peer:
+    async with recorded(loop, trace, version=version) as (server, peer):
+        server.pause_writing = server.resume_writing = lambda: None
         data = b""
         for number in range(PIECES):
             piece = pattern((7, 100, 20_000, PIECE, 16_384)[number % 5], number)
@@ -76,8 +74,7 @@ async def test_short_and_long_ones_stay_in_order(loop, trace, version, how):
 @both_versions
 @parity
 async def test_limits_decide_when_tls_pauses(loop, trace, version):
-    server = Recorder(trace.lane("server"))
-    async with served(loop, server, client=client_of(version)) as peer:
+    async with recorded(loop, trace, version=version) as (server, peer):
         written = await filled(server)
         server.transport.write(bytes(PIECE))
         written += PIECE
@@ -92,8 +89,7 @@ async def test_limits_decide_when_tls_pauses(loop, trace, version):
 
 @parity
 async def test_an_abort_forgets_what_waits(loop, trace):
-    server = Recorder(trace.lane("server"))
-    async with served(loop, server):
+    async with recorded(loop, trace) as (server, _):
         await filled(server)
         for _ in range(20):
             server.transport.write(bytes(PIECE))
@@ -105,8 +101,7 @@ async def test_an_abort_forgets_what_waits(loop, trace):
 
 @parity
 async def test_a_close_sends_what_waits(loop, trace):
-    server = Recorder(trace.lane("server"))
-    async with served(loop, server) as peer:
+    async with recorded(loop, trace) as (server, peer):
         written = await filled(server)
         for _ in range(5):
             server.transport.write(bytes(PIECE))
@@ -118,8 +113,7 @@ async def test_a_close_sends_what_waits(loop, trace):
 
 @promise
 async def test_what_a_user_writes_to_the_ssl_object_comes_between(loop, trace):
-    server = Recorder(trace.lane("server"))
-    async with served(loop, server) as peer:
+    async with recorded(loop, trace) as (server, peer):
         written = await filled(server)
         server.transport.write(pattern(PIECE, 1))
         server.transport.get_extra_info("ssl_object").write(b"by the user")

@@ -9,7 +9,7 @@ import pytest
 from uring_loop.net import libssl, tls_trust
 
 from . import certificates
-from .endpoints import connected_sockets
+from .endpoints import Recorder, connected_sockets
 
 CHUNK_BYTES = 65536
 
@@ -85,6 +85,15 @@ async def served(loop, protocol, server=None, client=None, **options):
                 lambda: protocol, near, ssl=server or certificates.server_context(),
                 **options)) as peer:
         yield peer
+
+
+@contextlib.asynccontextmanager
+async def recorded(loop, trace, kind=Recorder, version=None):
+    """A recorder as the server of a connection, and the Peer that is its client."""
+    server = kind(trace.lane("server"))
+    client = None if version is None else client_of(version)
+    async with served(loop, server, client=client) as peer:
+        yield server, peer
 
 
 @contextlib.asynccontextmanager
