@@ -52,7 +52,7 @@ class Scenario:
 
     @property
     def secure(self):
-        """Does its load client speak TLS?"""
+        """Does it need a certificate?"""
         return self.protocol.startswith("tls")
 
 
@@ -221,8 +221,9 @@ def _applications():
                    "16 tasks", group, "micro", "aiohttp_client", chart=True,
                    needs=("aiohttp",))
     yield Scenario("aiohttp-client-tls", "aiohttp client and server in one process, "
-                   "TLS, 16 tasks", group, "micro", "aiohttp_client_tls", chart=True,
-                   variants=(loops.STDLIB_TLS, loops.FASTNET), needs=("aiohttp",))
+                   "TLS, 16 tasks", group, "micro", "aiohttp_client_tls",
+                   protocol="tls", variants=(loops.STDLIB_TLS, loops.FASTNET),
+                   chart=True, needs=("aiohttp",))
     yield Scenario("broadcast", "websockets broadcast of 64 B to 500 clients in the "
                    "same process", group, "micro", "broadcast", unit="messages/s",
                    chart=True, needs=("websockets",))

@@ -10,10 +10,7 @@ import contextlib
 import os
 import queue
 import ssl
-import tempfile
 import threading
-
-from benchmarks.measure import processes, programs
 
 # No timer fires in a run: those that stay live expire before the churned ones, as a
 # new keep-alive timer expires after those of other connections.
@@ -319,17 +316,13 @@ async def _aiohttp_client(server_tls=None, client_tls=None):
     await runner.cleanup()
 
 
-@contextlib.asynccontextmanager
-async def _aiohttp_client_tls():
-    with tempfile.TemporaryDirectory() as folder:
-        chain = programs.certificate(processes.Scratch(folder))
-        server_tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        server_tls.load_cert_chain(chain)
-        client_tls = ssl.create_default_context(cafile=chain)
-        # The certificate names no host.
-        client_tls.check_hostname = False
-    async with _aiohttp_client(server_tls, client_tls) as batch:
-        yield batch
+def _aiohttp_client_tls(certificate):
+    server_tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server_tls.load_cert_chain(certificate)
+    client_tls = ssl.create_default_context(cafile=certificate)
+    # The certificate names no host.
+    client_tls.check_hostname = False
+    return _aiohttp_client(server_tls, client_tls)
 
 
 @contextlib.asynccontextmanager
