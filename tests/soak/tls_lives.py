@@ -5,7 +5,7 @@
 
 Each connection has a server on the loop and a client on memory. Some of what clients
 send is damaged, in handshakes and behind them. A server may only deliver a prefix of
-what its client has written, and hears of its end once. At the end, descriptors, objects,
+what its client has written, and hears of its end once. Then descriptors, objects,
 allocated memory and what is resident are compared with those behind the first thousand.
 """
 
