@@ -8,7 +8,7 @@ from . import certificates
 from .endpoints import Recorder, connecting, pattern, serving, settle
 from .engines import tls_engine  # noqa: F401 (all tests run with both engines)
 from .framework import parity, promise
-from .tls_peer import recorded
+from .tls_peer import client_of, recorded
 
 both_versions = pytest.mark.parametrize(
     "version", (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3), ids=("1.2", "1.3"))
@@ -33,23 +33,45 @@ async def filled(server):
     return written
 
 
+async def check_sizes(loop, trace, server, peer):
+    written = await filled(server)
+    before = server.transport.get_write_buffer_size()
+    for size in SIZES:
+        server.transport.write(pattern(size))
+        after = server.transport.get_write_buffer_size()
+        trace("one more", size, after - before)
+        before = after
+    trace("pauses", server.has_happened("pause_writing"))
+    written += sum(SIZES)
+    trace("all came", len(await peer.read(written)) == written)
+    await settle(loop)
+    trace("left", server.transport.get_write_buffer_size())
+    trace("resumed", server.has_happened("resume_writing"))
+
+
 @both_versions
 @parity
 async def test_sizes_while_the_socket_is_full(loop, trace, version):
     async with recorded(loop, trace, version=version) as (server, peer):
-        written = await filled(server)
-        before = server.transport.get_write_buffer_size()
-        for size in SIZES:
-            server.transport.write(pattern(size))
-            after = server.transport.get_write_buffer_size()
-            trace("one more", size, after - before)
-            before = after
-        trace("pauses", server.has_happened("pause_writing"))
-        written += sum(SIZES)
-        trace("all came", len(await peer.read(written)) == written)
-        await settle(loop)
-        trace("left", server.transport.get_write_buffer_size())
-        trace("resumed", server.has_happened("resume_writing"))
+        await check_sizes(loop, trace, server, peer)
+
+
+@parity
+async def test_sizes_with_a_cipher_that_pads(loop, trace):
+    client = client_of(ssl.TLSVersion.TLSv1_2)
+    client.set_ciphers("ECDHE-ECDSA-AES256-SHA384")
+    async with recorded(loop, trace, client=client) as (server, peer):
+        trace("cipher", server.transport.get_extra_info("cipher"))
+        await check_sizes(loop, trace, server, peer)
+
+
+@parity
+async def test_sizes_of_short_records(loop, trace):
+    """The client asks for records of 512 bytes."""
+    async with recorded(
+            loop, trace, prepare=lambda peer: peer.openssl(
+                "SSL_set_tlsext_max_fragment_length", 1)) as (server, peer):
+        await check_sizes(loop, trace, server, peer)
 
 
 @pytest.mark.parametrize("how", ("write", "writelines", "memoryview", "bytearray"))

@@ -76,10 +76,11 @@ class Peer:
 
 
 @contextlib.asynccontextmanager
-async def served(loop, protocol, server=None, client=None, **options):
-    """A protocol as the server of a connection, whose client is a Peer."""
+async def served(loop, protocol, server=None, client=None, prepare=None, **options):
+    """A protocol as the server of a connection, whose client is a Peer. `prepare` is
+    called with it before its handshake."""
     async with _joined(
-            loop, protocol, client or certificates.client_context(),
+            loop, protocol, client or certificates.client_context(), prepare,
             {"server_hostname": certificates.NAME},
             lambda near: loop.connect_accepted_socket(
                 lambda: protocol, near, ssl=server or certificates.server_context(),
@@ -88,11 +89,12 @@ async def served(loop, protocol, server=None, client=None, **options):
 
 
 @contextlib.asynccontextmanager
-async def recorded(loop, trace, kind=Recorder, version=None):
+async def recorded(loop, trace, kind=Recorder, version=None, **options):
     """A recorder as the server of a connection, and the Peer that is its client."""
     server = kind(trace.lane("server"))
-    client = None if version is None else client_of(version)
-    async with served(loop, server, client=client) as peer:
+    if version is not None:
+        options["client"] = client_of(version)
+    async with served(loop, server, **options) as peer:
         yield server, peer
 
 
@@ -100,7 +102,7 @@ async def recorded(loop, trace, kind=Recorder, version=None):
 async def serving_peer(loop, protocol, server=None, client=None, **options):
     """A protocol as the client of a connection, whose server is a Peer."""
     async with _joined(
-            loop, protocol, server or certificates.server_context(),
+            loop, protocol, server or certificates.server_context(), None,
             {"server_side": True},
             lambda near: loop.create_connection(
                 lambda: protocol, sock=near, server_hostname=certificates.NAME,
@@ -109,11 +111,13 @@ async def serving_peer(loop, protocol, server=None, client=None, **options):
 
 
 @contextlib.asynccontextmanager
-async def _joined(loop, protocol, context, options, connect):
+async def _joined(loop, protocol, context, prepare, options, connect):
     near, far = connected_sockets("tcp")
     near.setblocking(False)
     far.setblocking(False)
     peer = Peer(loop, far, context, **options)
+    if prepare is not None:
+        prepare(peer)
     with far:
         connecting = loop.create_task(connect(near))
         await peer.handshake()

@@ -49,9 +49,9 @@ cdef enum:
     RECORD_BYTES = 16384
     # Short messages are decrypted on the stack: a copy is cheaper than to shrink.
     SHORT_BYTES = 4096
-    # Room for what a record has beside the plaintext; no more than 37 bytes with any
-    # cipher of TLS 1.2 or 1.3 that does not pad to blocks.
-    RECORD_OVERHEAD = 40
+    # What a record has beside the plaintext: header, nonce, code and padding are no
+    # more than 85 bytes with any cipher. A peer may have asked for shorter records.
+    RECORD_OVERHEAD = 88
     OUTPUT_BYTES = 262144
     FREED_BYTES = 1048576
     # In an `ssl.MemoryBIO`: as in tls_trust.py.
