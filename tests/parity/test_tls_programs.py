@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
 import socket
 import ssl
@@ -49,10 +50,17 @@ def context(end, version, files, own=None):
     return of_version(made, VERSIONS[version])
 
 
+async def started(*command, **options):
+    # What a sanitizer's build preloads is not for other programs.
+    environment = {name: value for name, value in os.environ.items()
+                   if name != "LD_PRELOAD"}
+    return await asyncio.create_subprocess_exec(
+        *map(str, command), env=environment, **options)
+
+
 async def run(*command):
-    process = await asyncio.create_subprocess_exec(
-        *map(str, command), stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT)
+    process = await started(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
     printed, _ = await process.communicate()
     return process.returncode, printed
 
@@ -140,9 +148,8 @@ async def nginx(folder, version, files, record):
     configuration.write_text(NGINX.format(
         folder=folder, port=port, version=version, record=record,
         chain=files[certificates.NAME], root=files["root"]))
-    process = await asyncio.create_subprocess_exec(
-        "nginx", "-c", str(configuration), "-p", str(folder),
-        stderr=asyncio.subprocess.DEVNULL)
+    process = await started("nginx", "-c", configuration, "-p", folder,
+                            stderr=asyncio.subprocess.DEVNULL)
     try:
         yield port
     finally:
