@@ -165,7 +165,7 @@ else:
 # longer.
 SSL_LAYOUTS = {
     (3, 11): {96: 24}, (3, 12): {80: 24}, (3, 13): {80: 24, 88: 24},
-    (3, 14): {88: 24},
+    (3, 14): {88: 24}, (3, 15): {72: 24},
 }.get(sys.version_info[:2], {})
 
 # asyncio deprecates policies from 3.14 on and has none from 3.16 on. The public names

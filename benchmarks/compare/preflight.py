@@ -81,9 +81,9 @@ def call_counting(counter, say):
 def _troubles(scenario):
     checks = [lambda name=name: programs.need_module(name) for name in scenario.needs]
     if scenario.runner in ("load", "fair", "memory"):
-        checks.append(lambda: build.load_client(tls=scenario.protocol == "tls"))
+        checks.append(lambda: build.load_client(tls=scenario.secure))
     checks.append(lambda: _need_files(c_client.files_needed(scenario, 1)))
-    if scenario.protocol == "tls":
+    if scenario.secure:
         checks.append(lambda: programs.need_program("openssl"))
     if scenario.runner == "http":
         checks.append(lambda: programs.need_program("wrk"))

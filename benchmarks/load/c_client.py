@@ -30,10 +30,10 @@ class LoadRunner(Runner):
     """Loads servers with the C client, which stays connected to all of them."""
 
     def order(self):
-        secure = self.scenario.protocol == "tls"
         return {"task": "serve", "kind": self.scenario.kind,
                 "path": self.scratch.file("socket"),
-                "certificate": programs.certificate(self.scratch) if secure else ""}
+                "certificate": programs.certificate(self.scratch)
+                if self.scenario.secure else ""}
 
     def start(self, names):
         self.own_cores = self.server_cores
@@ -51,7 +51,7 @@ class LoadRunner(Runner):
         return super().start(names)
 
     def _start_client(self):
-        program = build.load_client(tls=self.scenario.protocol == "tls")
+        program = build.load_client(tls=self.scenario.secure)
         client = Child([str(program)], self.client_cores, self.scratch)
         return self.stack.enter_context(stopping(client))
 
@@ -100,7 +100,8 @@ class LoadRunner(Runner):
         answer = self.clients[name].ask(
             f"slice {self.numbers[name]} {seconds * 1000:.0f} {echoes:d}")
         if answer["mismatches"]:
-            raise BenchmarkError("answers differ from what was sent")
+            raise BenchmarkError(
+                "answers differ from what was sent, or a session was not resumed")
         # A loop decides at the start of its run whether it may spin, and it started
         # with both cores. From here on it must stay off the core of the client.
         os.sched_setaffinity(self.pid(name), self.own_cores)

@@ -2,7 +2,7 @@
 
 from benchmarks.load import peers
 from benchmarks.load.runner import Runner, Sample
-from benchmarks.measure import counters
+from benchmarks.measure import counters, programs
 from benchmarks.measure.processes import BenchmarkError, python_child, stopping
 
 SLEEP_US = 1000.0
@@ -16,6 +16,8 @@ class MicroRunner(Runner):
 
     def order(self):
         arguments = [self.peer_port] if self.peer_port else self.scenario.arguments
+        if self.scenario.secure:
+            arguments = [programs.certificate(self.scratch)]
         return {"task": "micro", "kind": self.scenario.kind, "arguments": arguments}
 
     def start(self, names):

@@ -24,7 +24,7 @@ class HttpRunner(Runner):
 
     @property
     def secure(self):
-        return self.scenario.protocol == "tls"
+        return self.scenario.secure
 
     def rounds(self, asked):
         return (asked + 1) // 2

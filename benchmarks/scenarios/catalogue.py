@@ -50,6 +50,11 @@ class Scenario:
     # Loops with options that are measured in this scenario only.
     variants: tuple = ()
 
+    @property
+    def secure(self):
+        """Does it need a certificate?"""
+        return self.protocol.startswith("tls")
+
 
 def select(patterns, full, quick):
     """Scenarios to run, in catalogue order; unknown patterns raise ValueError."""
@@ -154,6 +159,11 @@ def _tls():
     yield _echo("tls", "TLS echo Protocol", size=16 * KIBIBYTE, **options)
     yield _echo("tls-streams", "TLS echo streams", **options)
     yield from _bulk(prefix="tls-", title="TLS ", **options)
+    for kind, title in (("tls-churn", "full"), ("tls-resumed", "resumed")):
+        yield Scenario(kind, f"TLS handshake ({title}) + 64 B echo + close, "
+                       "32 at a time", runner="load", kind="tls", connections=32,
+                       unit="connections/s", send_bytes=64, reply_bytes=64,
+                       **{**options, "protocol": kind})
 
 
 def _latency():
@@ -216,6 +226,10 @@ def _applications():
     yield Scenario("aiohttp-client", "aiohttp client and server in one process, "
                    "16 tasks", group, "micro", "aiohttp_client", chart=True,
                    needs=("aiohttp",))
+    yield Scenario("aiohttp-client-tls", "aiohttp client and server in one process, "
+                   "TLS, 16 tasks", group, "micro", "aiohttp_client_tls",
+                   protocol="tls", variants=(loops.STDLIB_TLS, loops.FASTNET),
+                   chart=True, needs=("aiohttp",))
     yield Scenario("broadcast", "websockets broadcast of 64 B to 500 clients in the "
                    "same process", group, "micro", "broadcast", unit="messages/s",
                    chart=True, needs=("websockets",))

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import queue
+import ssl
 import threading
 
 # No timer fires in a run: those that stay live expire before the churned ones, as a
@@ -289,21 +290,22 @@ async def _asyncpg(port, connections_count=20):
 
 
 @contextlib.asynccontextmanager
-async def _aiohttp_client():
+async def _aiohttp_client(server_tls=None, client_tls=None):
     import aiohttp
     from aiohttp import web
 
     from benchmarks.scenarios.servers import aiohttp_hello
 
     runner = await aiohttp_hello()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=server_tls)
     await site.start()
-    url = "http://{}:{}/".format(*runner.addresses[0])
+    scheme = "http" if server_tls is None else "https"
+    url = "{}://{}:{}/".format(scheme, *runner.addresses[0])
 
     async with aiohttp.ClientSession() as session:
         async def get(count):
             for _ in range(count):
-                async with session.get(url) as response:
+                async with session.get(url, ssl=client_tls or True) as response:
                     await response.read()
 
         async def batch(tasks=16, count=10):
@@ -312,6 +314,15 @@ async def _aiohttp_client():
 
         yield batch
     await runner.cleanup()
+
+
+def _aiohttp_client_tls(certificate):
+    server_tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server_tls.load_cert_chain(certificate)
+    client_tls = ssl.create_default_context(cafile=certificate)
+    # The certificate names no host.
+    client_tls.check_hostname = False
+    return _aiohttp_client(server_tls, client_tls)
 
 
 @contextlib.asynccontextmanager
@@ -351,6 +362,7 @@ BODIES = {
     "subprocess": _subprocess,
     "short_sleep": _short_sleep,
     "aiohttp_client": _aiohttp_client,
+    "aiohttp_client_tls": _aiohttp_client_tls,
     "broadcast": _broadcast,
     "redis": _redis,
     "redis_pipeline": _redis_pipeline,

@@ -279,6 +279,15 @@ def files(loop, lacking):
 
 
 def tls(loop, lacking):
+    tls_write(loop, lacking, [DATA])
+
+
+def tls_bulk(loop, lacking):
+    """Long writes until the socket is full, and more that wait then."""
+    tls_write(loop, lacking, 24 * [DATA * 20])
+
+
+def tls_write(loop, lacking, pieces):
     from tests.parity.certificates import NAME, client_context, server_context
 
     served = Ends()
@@ -289,11 +298,19 @@ def tls(loop, lacking):
         lambda: ends, *server.sockets[0].getsockname(), ssl=client_context(),
         server_hostname=NAME))
     until(loop, lambda: served.transport)
-    ends.transport.write(DATA)
-    run_lacking(loop, lacking)
+    ends.transport.write(pieces[0])
+    accepted = len(pieces[0])
+
+    def write():
+        nonlocal accepted
+        for piece in pieces[1:]:
+            ends.transport.write(piece)
+            accepted += len(piece)
+
+    run_lacking(loop, lacking, write)
     until(loop, lambda: (served.losses or ends.losses
-                         or b"".join(served.parts) == DATA))
-    assert DATA.startswith(b"".join(served.parts)), "a hole"
+                         or sum(map(len, served.parts)) >= accepted))
+    assert b"".join(pieces).startswith(b"".join(served.parts)), "a hole"
     server.close()
     for side in (ends, served):
         side.transport.abort()
@@ -302,4 +319,4 @@ def tls(loop, lacking):
 
 OPERATIONS = {function.__name__: function for function in (
     read, read_in_a_pause, write, close, connect, accept, move, datagrams, timers,
-    files, tls)}
+    files, tls, tls_bulk)}

@@ -6,11 +6,10 @@ import ssl
 
 import pytest
 
-from . import certificates
 from .endpoints import KINDS, Recorder, pattern, settle
 from .engines import tls_engine  # noqa: F401 (all tests run with both engines)
 from .framework import parity, promise
-from .tls_peer import of_version, served
+from .tls_peer import recorded
 
 both_kinds = pytest.mark.parametrize("kind", KINDS)
 both_versions = pytest.mark.parametrize(
@@ -18,21 +17,16 @@ both_versions = pytest.mark.parametrize(
 
 SIZES = (*range(1, 70), 255, 256, 257, 1023, 1024, 4073, 4074, 4095, 4096, 4097,
          16383, 16384)
+# Places where records are split, in one test.
+CUTS = 500
 ALERT = b"\x15\x03\x03\x00\x02\x02\x28"
-
-
-def client_of(version):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    certificates.authority().configure_trust(context)
-    return of_version(context, version)
 
 
 @both_kinds
 @both_versions
 @parity
 async def test_records_of_all_sizes(loop, trace, kind, version):
-    server = kind(trace.lane("server"))
-    async with served(loop, server, client=client_of(version)) as peer:
+    async with recorded(loop, trace, kind, version) as (server, peer):
         for number, size in enumerate(SIZES):
             await peer.send(pattern(size))
             await server.receives(sum(SIZES[:number + 1]))
@@ -48,32 +42,26 @@ async def test_records_of_all_sizes(loop, trace, kind, version):
         trace("back", back == b"".join(map(pattern, SIZES)))
 
 
+@pytest.mark.parametrize("first", range(1, 2000, CUTS))
 @both_kinds
 @both_versions
 @parity
-async def test_records_that_are_split_anywhere(loop, trace, kind, version):
-    server = kind(trace.lane("server"))
-    async with served(loop, server, client=client_of(version)) as peer:
+async def test_records_that_are_split_anywhere(loop, trace, kind, version, first):
+    async with recorded(loop, trace, kind, version) as (server, peer):
         sent = 0
-        cut = 0
-        while True:
-            records = peer.records(pattern(700)) + peer.records(pattern(300))
-            cut += 1
-            if cut >= len(records):
-                break
+        for cut in range(first, first + CUTS):
+            records = peer.records(pattern(1400)) + peer.records(pattern(600))
             await peer.send_raw(records[:cut])
             await settle(loop, 2)
             await peer.send_raw(records[cut:])
-            sent += 1000
+            sent += 2000
             await server.receives(sent)
-        trace("cuts", cut > 1000)
 
 
 @both_kinds
 @parity
 async def test_bytes_that_come_one_by_one(loop, trace, kind):
-    server = kind(trace.lane("server"))
-    async with served(loop, server) as peer:
+    async with recorded(loop, trace, kind) as (server, peer):
         for byte in peer.records(b"slowly") + peer.records(pattern(100)):
             await peer.send_raw(bytes([byte]))
             await settle(loop, 2)
@@ -99,8 +87,7 @@ DAMAGES = {
 @pytest.mark.parametrize("before", (0, 100), ids=("alone", "behind data"))
 @parity
 async def test_a_damaged_record(loop, trace, kind, version, damage, before):
-    server = kind(trace.lane("server"))
-    async with served(loop, server, client=client_of(version)) as peer:
+    async with recorded(loop, trace, kind, version) as (server, peer):
         good = peer.records(pattern(before)) if before else b""
         await peer.send_raw(good + DAMAGES[damage](peer.records(pattern(50))))
         with contextlib.suppress(OSError):
@@ -116,8 +103,7 @@ async def test_a_damaged_record(loop, trace, kind, version, damage, before):
 @both_versions
 @parity
 async def test_an_end_in_the_segment_of_the_last_data(loop, trace, kind, version):
-    server = kind(trace.lane("server"))
-    async with served(loop, server, client=client_of(version)) as peer:
+    async with recorded(loop, trace, kind, version) as (server, peer):
         records = peer.records(pattern(5000))
         with contextlib.suppress(ssl.SSLWantReadError):
             peer.tls.unwrap()
@@ -129,8 +115,7 @@ async def test_an_end_in_the_segment_of_the_last_data(loop, trace, kind, version
 @both_kinds
 @parity
 async def test_an_end_without_close_notify(loop, trace, kind):
-    server = kind(trace.lane("server"))
-    async with served(loop, server) as peer:
+    async with recorded(loop, trace, kind) as (server, peer):
         records = peer.records(pattern(500))
         await peer.send_raw(records + records[:9])
         await server.receives(500)
@@ -141,8 +126,7 @@ async def test_an_end_without_close_notify(loop, trace, kind):
 @both_kinds
 @parity
 async def test_what_came_during_a_pause_comes_after_it(loop, trace, kind):
-    server = kind(trace.lane("server"))
-    async with served(loop, server) as peer:
+    async with recorded(loop, trace, kind) as (server, peer):
         server.transport.pause_reading()
         for size in (10, 3000, 20000):
             await peer.send(pattern(size))
@@ -154,8 +138,7 @@ async def test_what_came_during_a_pause_comes_after_it(loop, trace, kind):
 
 @promise
 async def test_a_user_may_read_from_the_ssl_object_in_a_pause(loop, trace):
-    server = Recorder(trace.lane("server"))
-    async with served(loop, server) as peer:
+    async with recorded(loop, trace) as (server, peer):
         server.transport.pause_reading()
         await peer.send(b"for the user")
         tls = server.transport.get_extra_info("ssl_object")
@@ -191,8 +174,7 @@ class ByteArrays(Recorder, asyncio.BufferedProtocol):
 async def test_records_together_fill_a_bytearray(loop, trace, monkeypatch):
     """Not with ssl, whose slices lose what is read into them."""
     monkeypatch.delenv("URING_LOOP_TLS")
-    server = ByteArrays(trace.lane("server"))
-    async with served(loop, server) as peer:
+    async with recorded(loop, trace, ByteArrays) as (server, peer):
         data = pattern(900)
         await peer.send_raw(b"".join(
             peer.records(data[part:part + 300]) for part in (0, 300, 600)))

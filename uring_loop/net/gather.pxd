@@ -26,3 +26,5 @@ cdef enum:
     BULK_WRITE_BYTES = 16384
     # A connection that holds more back sends it.
     HOLD_BYTES = 65536
+    # The same for one below TLS: see gather.pyx.
+    SECURED_HOLD_BYTES = 327680

@@ -15,6 +15,9 @@ cdef class SSLConnection:
     # A lending_bio of openssl_bio.h.
     cdef void *lent
     cdef OutputMemory output
+    # Records of long writes that wait to be sent, or None, and their size.
+    cdef list chunks
+    cdef Py_ssize_t chunk_bytes
     # The peer has sent close_notify.
     cdef bint ended
 
@@ -29,9 +32,12 @@ cdef class SSLConnection:
     cdef int forget_errors(self) noexcept
     cdef Py_ssize_t read_into(self, char *to, Py_ssize_t size) except -1
     cdef Py_ssize_t write(self, const char *data, Py_ssize_t size) except -1
-    cdef Py_ssize_t write_failed(self, const char *data, Py_ssize_t size) except -1
+    cdef Py_ssize_t write_bulk(self, const char *data, Py_ssize_t size) except -1
+    cdef Py_ssize_t encrypt(self, const char *data, Py_ssize_t size) except -1
     cdef bint lend_output(self) noexcept
     cdef Py_ssize_t output_bytes(self) noexcept
     cdef Py_ssize_t take_output(self) noexcept
     cdef int keep_output(self) except -1
+    cdef int keep_chunk(self, bytes records) except -1
+    cdef list take_chunks(self)
 

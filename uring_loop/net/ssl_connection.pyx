@@ -25,6 +25,7 @@ from libc.string cimport memcpy
 
 from uring_loop.driver.capi cimport (
     PyBytes_FromStringAndSize_raw, _PyBytes_Resize)
+from uring_loop.net.gather cimport BULK_WRITE_BYTES
 from uring_loop.net.libssl cimport (
     SSL_ERROR_WANT_READ, loaded_calls, openssl_calls, pointer_at)
 
@@ -48,6 +49,9 @@ cdef enum:
     RECORD_BYTES = 16384
     # Short messages are decrypted on the stack: a copy is cheaper than to shrink.
     SHORT_BYTES = 4096
+    # What a record has beside the plaintext: header, nonce, code and padding are no
+    # more than 85 bytes with any cipher. A peer may have asked for shorter records.
+    RECORD_OVERHEAD = 88
     OUTPUT_BYTES = 262144
     FREED_BYTES = 1048576
     # In an `ssl.MemoryBIO`: as in tls_trust.py.
@@ -220,16 +224,20 @@ cdef class SSLConnection:
     # ---- writing
 
     cdef Py_ssize_t write(self, const char *data, Py_ssize_t size) except -1:
-        """Encrypt; how many bytes OpenSSL took. The records are behind those of the
-        last calls: in the loop's memory, if output_bytes() is not 0, else in ssl's own
-        BIO. The caller sends or keeps them before anything else can run."""
+        """Encrypt; how many bytes OpenSSL took.
+
+        The records are behind those of the last calls: as a bytes object of their own
+        if they are many, else in the loop's memory, if output_bytes() is not 0, else in
+        ssl's own BIO. In that order they are sent. The caller sends or keeps what is in
+        the loop's memory before anything else can run.
+        """
         cdef lending_bio *lent = <lending_bio *>self.lent
-        cdef size_t count = 0
+        if size >= BULK_WRITE_BYTES and not (lent.out_bytes or self.kept_output()):
+            return self.write_bulk(data, size)
         cdef bint collected = self.lend_output()
-        self.forget_errors()
+        cdef Py_ssize_t count = 0
         try:
-            if not self.calls.SSL_write_ex(self.ssl, data, size, &count):
-                count = self.write_failed(data, size)
+            count = self.encrypt(data, size)
         except BaseException:
             self.take_output()
             if collected:
@@ -239,6 +247,38 @@ cdef class SSLConnection:
             self.output.busy = False
         lent.out_room = lent.out_bytes
         return count
+
+    cdef Py_ssize_t write_bulk(self, const char *data, Py_ssize_t size) except -1:
+        """The same into a bytes object, which the transport sends without a copy."""
+        cdef lending_bio *lent = <lending_bio *>self.lent
+        cdef Py_ssize_t count = 0
+        cdef Py_ssize_t room = size + RECORD_OVERHEAD * (size // RECORD_BYTES + 1)
+        cdef PyObject *records = PyBytes_FromStringAndSize_raw(NULL, room)
+        if records == NULL:
+            raise MemoryError
+        try:
+            lent.out = PyBytes_AS_STRING(<object>records)
+            lent.out_room = room
+            try:
+                count = self.encrypt(data, size)
+            finally:
+                room = self.take_output()
+            # Nothing, if the room was not enough: then all is in ssl's own BIO.
+            if room:
+                _PyBytes_Resize(&records, room)
+                self.keep_chunk(<bytes>records)
+        finally:
+            Py_XDECREF(records)
+        return count
+
+    cdef Py_ssize_t encrypt(self, const char *data, Py_ssize_t size) except -1:
+        cdef size_t count = 0
+        self.forget_errors()
+        if self.calls.SSL_write_ex(self.ssl, data, size, &count):
+            return count
+        if self.calls.SSL_get_error(self.ssl, 0) == SSL_ERROR_WANT_READ:
+            return 0
+        return self.raw.write(PyMemoryView_FromMemory(<char *>data, size, PyBUF_READ))
 
     cdef bint lend_output(self) noexcept:
         """Let records be collected in the loop's memory, if it is free."""
@@ -251,11 +291,6 @@ cdef class SSLConnection:
             lent.out = self.output.start
         lent.out_room = OUTPUT_BYTES
         return True
-
-    cdef Py_ssize_t write_failed(self, const char *data, Py_ssize_t size) except -1:
-        if self.calls.SSL_get_error(self.ssl, 0) == SSL_ERROR_WANT_READ:
-            return 0
-        return self.raw.write(PyMemoryView_FromMemory(<char *>data, size, PyBUF_READ))
 
     cdef Py_ssize_t output_bytes(self) noexcept:
         # A load: cannot raise.
@@ -278,3 +313,17 @@ cdef class SSLConnection:
                 <lending_bio *>self.lent, self.output.start, <int>size) != size:
             raise MemoryError
         return 0
+
+    cdef int keep_chunk(self, bytes records) except -1:
+        if self.chunks is None:
+            self.chunks = []
+        self.chunks.append(records)
+        self.chunk_bytes += PyBytes_GET_SIZE(records)
+        return 0
+
+    cdef list take_chunks(self):
+        """The bytes objects that write() has made, to be sent before all else."""
+        cdef list chunks = self.chunks
+        self.chunks = None
+        self.chunk_bytes = 0
+        return chunks

@@ -149,6 +149,7 @@ cdef class StreamTransport(StreamWriter):
     cdef int take_protocol(self, protocol) except -1:
         self.buffered = isinstance(protocol, BufferedProtocol)
         self.tls = protocol if isinstance(protocol, SSLCore) else None
+        self.secured = self.tls is not None
         return Transport.take_protocol(self, protocol)
 
     # ---- completions of the receive

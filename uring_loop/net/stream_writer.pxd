@@ -12,10 +12,14 @@ cdef class StreamWriter(Transport):
     # Error of a receive that has ended, not delivered yet; not below 0: there is none.
     cdef int pending_end
     cdef object empty_waiter
+    # Is the protocol our TLS?
+    cdef bint secured
 
     cdef bint may_write(self, data) except -1
     cdef int write_memory(self, bytes owner, const char *data,
                           Py_ssize_t size) except -1
+    cdef int write_chunks(self, list chunks) except -1
+    cdef int send_chunks(self, list chunks) except -1
     cdef int write_now(self, bytes owner, const char *data, Py_ssize_t size) except -1
     cdef int keep(self, bytes owner, const char *data, Py_ssize_t size,
                   Py_ssize_t sent) except -1

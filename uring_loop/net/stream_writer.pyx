@@ -30,7 +30,8 @@ from uring_loop.driver.libc cimport POLLERR, POLLHUP, POLLOUT
 from uring_loop.driver.ring cimport os_error
 from uring_loop.driver.uapi cimport ECANCELED
 from uring_loop.net.backlog cimport Backlog, send_bytes
-from uring_loop.net.gather cimport BULK_WRITE_BYTES, HOLD_BYTES, has_company
+from uring_loop.net.gather cimport (
+    BULK_WRITE_BYTES, HOLD_BYTES, SECURED_HOLD_BYTES, has_company)
 from uring_loop.net.transport cimport Transport
 
 logger = selector_events.logger
@@ -140,6 +141,40 @@ cdef class StreamWriter(Transport):
             self.write_now(owner, data, size)
         return 0
 
+    cdef int write_chunks(self, list chunks) except -1:
+        """write() of all these bytes objects joined, which are not empty."""
+        cdef bytes chunk = chunks[0]
+        if len(chunks) == 1:
+            return self.write_memory(
+                chunk, PyBytes_AS_STRING(chunk), PyBytes_GET_SIZE(chunk))
+        try:
+            # What was written first is sent first.
+            self.loop.held.flush()
+        finally:
+            # Even if a pause_writing() was interrupted, as in write_memory().
+            if not self.conn_lost:
+                self.send_chunks(chunks)
+        return 0
+
+    cdef int send_chunks(self, list chunks) except -1:
+        cdef bint full = self.backlog is not None
+        cdef bytes chunk
+        cdef Py_ssize_t sent = 0
+        try:
+            for chunk in chunks:
+                self.add_to_backlog(chunk, NULL, PyBytes_GET_SIZE(chunk), 0)
+            if not full:
+                sent = self.backlog.send(self.current_fd())
+        except MemoryError as exc:
+            self.fail(exc, WRITE_ERROR)
+        if self.backlog is None:
+            return 0
+        self.count_sent(sent)
+        if self.backlog.bytes_count == 0:
+            self.backlog = None
+            return 0
+        return self.send_rest(None, sent)
+
     cdef int write_now(self, bytes owner, const char *data, Py_ssize_t size) except -1:
         cdef Py_ssize_t sent = 0
         if self.backlog is None:
@@ -185,8 +220,10 @@ cdef class StreamWriter(Transport):
                 self.hold_first(owner, data, size)
         except MemoryError as exc:
             self.fail(exc, WRITE_ERROR)
-        # By its flow control, a program notices how much the socket has not taken.
-        if held > HOLD_BYTES or held > self.high_water:
+        # By its flow control, a program notices how much the socket has not taken; but
+        # not that below TLS.
+        if held > (SECURED_HOLD_BYTES if self.secured
+                   else min(HOLD_BYTES, self.high_water)):
             return self.flush_held()
         return 0
 

@@ -51,8 +51,10 @@ cdef class SSLCore:
     cdef int write_bytes(self, bytes data) except -1
     cdef Py_ssize_t encrypt(self, data) except -1
     cdef int send_outgoing(self) except -1
+    cdef int send_chunks(self, list chunks) except -1
     cdef int send_collected(self) except -1
     cdef int send_memory(self, Py_ssize_t size) except -1
     cdef Py_ssize_t incoming_bytes(self) except -1
+    cdef Py_ssize_t kept_output(self) except -1
     cdef Py_ssize_t outgoing_bytes(self) except -1
     cdef int control_reading(self) except -1

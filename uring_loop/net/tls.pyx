@@ -304,19 +304,28 @@ cdef class SSLCore:
         self.send_outgoing()
 
     cdef int send_outgoing(self) except -1:
-        """Write all of OpenSSL's output to the transport in one write."""
-        cdef bytes records
+        """Write all of OpenSSL's output to the transport, if that wants more."""
         cdef Py_ssize_t size
         if self.connection is not None:
+            if self.connection.chunk_bytes and not self._ssl_writing_paused:
+                self.send_chunks(self.connection.take_chunks())
             self.send_collected()
-        if not self._ssl_writing_paused and self.outgoing_bytes():
-            records = self._outgoing.read()
-            self._transport.write(records)
+        if not self._ssl_writing_paused and self.kept_output():
+            self._transport.write(self._outgoing.read())
         size = self._write_buffer_size + self.outgoing_bytes()
         if (size <= self.outgoing_low if self._app_writing_paused
                 else size >= self.outgoing_high):
             self._control_app_writing()
         return 0
+
+    cdef int send_chunks(self, list chunks) except -1:
+        """Long writes, each encrypted into a bytes object of its own."""
+        cdef StreamWriter writer
+        if not self.over_stream:
+            self._transport.write(b"".join(chunks))
+            return 0
+        writer = self._transport
+        return writer.write_chunks(chunks) if writer.may_write(True) else 0
 
     cdef int send_collected(self) except -1:
         """What the connection has collected in the loop's memory leaves that."""
@@ -347,10 +356,24 @@ cdef class SSLCore:
             return self.connection.kept_input()
         return self._incoming.pending
 
-    cdef Py_ssize_t outgoing_bytes(self) except -1:
+    cdef Py_ssize_t kept_output(self) except -1:
         if self.connection is not None:
             return self.connection.kept_output()
         return self._outgoing.pending
+
+    cdef Py_ssize_t outgoing_bytes(self) except -1:
+        """All records that the transport has not been given."""
+        if self.connection is not None:
+            return self.connection.kept_output() + self.connection.chunk_bytes
+        return self._outgoing.pending
+
+    def _get_write_buffer_size(self):
+        return self._write_buffer_size + self.outgoing_bytes()
+
+    def connection_lost(self, exc):
+        StockProtocol.connection_lost(self, exc)
+        if self.connection is not None:
+            self.connection.take_chunks()
 
     cdef int control_reading(self) except -1:
         """Call the stdlib's flow control if a water mark was crossed."""

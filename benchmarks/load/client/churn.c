@@ -46,7 +46,7 @@ static int churn_connect(struct target *target, struct connection *connection)
 		return -errno;
 	if (epoll_ctl(target->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
 		return -errno;
-	return 0;
+	return target->protocol == PROTOCOL_TLS ? tls_attach(target, connection) : 0;
 }
 
 int churn_start(struct target *target, struct connection *connection, uint64_t now_ns)
@@ -60,9 +60,12 @@ int churn_start(struct target *target, struct connection *connection, uint64_t n
 	return churn_connect(target, connection);
 }
 
-void churn_finish(struct connection *connection)
+bool churn_finish(struct target *target, struct connection *connection)
 {
+	bool resumed = !connection->ssl || tls_detach(target, connection);
+
 	close(connection->fd);
 	connection->fd = -1;
 	connection->outstanding = 0;
+	return resumed;
 }

@@ -3,11 +3,12 @@
  * Lines on stdin, one JSON line on stdout for each:
  *   open ID PROTOCOL HOST PORT CONNECTIONS SEND REPLY DEPTH PAYLOAD PREFACE
  *   slice ID MILLISECONDS VERIFY [BESIDE]       close ID
- * PROTOCOL is tcp, unix, udp, tls, churn or batch: over TCP, all connections ask, and
- * ask again when all have been answered; its latencies are those of the first answer
- * of each batch, counted from its first request. PAYLOAD is a file with one request, or
- * "-" for a pattern; PREFACE a file sent once per connection, or "-". BESIDE is the ID
- * of a second target that is driven in the same slice; latencies are the first one's.
+ * PROTOCOL is tcp, unix, udp, tls, churn, tls-churn, tls-resumed or batch: over TCP,
+ * all connections ask, and ask again when all have been answered; its latencies are
+ * those of the first answer of each batch, counted from its first request. PAYLOAD is
+ * a file with one request, or "-" for a pattern; PREFACE a file sent once per
+ * connection, or "-". BESIDE is the ID of a second target that is driven in the same
+ * slice; latencies are the first one's.
  *
  * Every request started in a slice is finished in it, so a server is idle between
  * two slices and the CPU time that it used belongs to the requests counted here.
@@ -155,7 +156,7 @@ static int go_on(struct run *run, struct connection *connection,
 	if (!replies_count)
 		return 0;
 	if (run->churns)
-		churn_finish(connection);
+		run->mismatches_count += !churn_finish(&run->target, connection);
 	if (!more || run->batches) {
 		run->outstanding -= replies_count;
 		return 0;
@@ -172,7 +173,8 @@ static int handle_event(struct run *run, const struct epoll_event *event)
 	long received = 0;
 	int error = 0;
 
-	if (event->events & EPOLLOUT)
+	/* A handshake may have waited for the peer with data to send. */
+	if (event->events & EPOLLOUT || (connection->ssl && connection->unsent_bytes))
 		error = connection_flush(&run->target, connection);
 	if (error || !(event->events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 		return error;
@@ -348,11 +350,12 @@ static int parse_open(char *line, struct run *run, unsigned *id)
 	if (*id >= TARGETS_MAX || runs[*id] || target->depth > DEPTH_MAX ||
 	    !target->depth || !target->send_bytes || !target->reply_bytes)
 		return -EINVAL;
-	run->churns = !strcmp(protocol, "churn");
+	target->resumes = !strcmp(protocol, "tls-resumed");
+	run->churns = target->resumes || strstr(protocol, "churn");
 	run->batches = !strcmp(protocol, "batch");
 	target->protocol = !strcmp(protocol, "unix") ? PROTOCOL_UNIX :
 			   !strcmp(protocol, "udp") ? PROTOCOL_UDP :
-			   !strcmp(protocol, "tls") ? PROTOCOL_TLS : PROTOCOL_TCP;
+			   !strncmp(protocol, "tls", 3) ? PROTOCOL_TLS : PROTOCOL_TCP;
 	error = target_set_address(target, host, port);
 	if (!error)
 		error = fill_payload(target, payload);
@@ -382,7 +385,7 @@ static void command_open(char *line)
 	}
 	/* Churn made its connections only to see that the server is there. */
 	for (i = 0; run->churns && i < run->target.connections_count; i++)
-		churn_finish(&run->target.connections[i]);
+		churn_finish(&run->target, &run->target.connections[i]);
 	runs[id] = run;
 	printf("{}\n");
 }

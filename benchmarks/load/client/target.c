@@ -42,7 +42,7 @@ int target_set_address(struct target *target, const char *host, int port)
 }
 
 #ifdef WITH_TLS
-static int start_tls(struct target *target, struct connection *connection)
+int tls_attach(struct target *target, struct connection *connection)
 {
 	if (!target->ssl_ctx)
 		target->ssl_ctx = SSL_CTX_new(TLS_client_method());
@@ -53,17 +53,67 @@ static int start_tls(struct target *target, struct connection *connection)
 	connection->ssl = SSL_new(target->ssl_ctx);
 	if (!connection->ssl || !SSL_set_fd(connection->ssl, connection->fd))
 		return -ENOMEM;
-	/* The socket still blocks here, so one call is the whole handshake. */
-	return SSL_connect(connection->ssl) == 1 ? 0 : -EPROTO;
+	connection->offers = target->session != NULL;
+	if (connection->offers && !SSL_set_session(connection->ssl, target->session))
+		return -ENOMEM;
+	SSL_set_connect_state(connection->ssl);
+	return 0;
 }
 
+bool tls_detach(struct target *target, struct connection *connection)
+{
+	bool resumed = !connection->offers || SSL_session_reused(connection->ssl);
+	SSL_SESSION *session = SSL_get1_session(connection->ssl);
+
+	/* With TLS 1.3 only that of a ticket, which comes behind the handshake. */
+	if (target->resumes && SSL_SESSION_is_resumable(session)) {
+		SSL_SESSION_free(target->session);
+		target->session = session;
+	} else {
+		SSL_SESSION_free(session);
+	}
+	/* A session without this end may not be resumed. */
+	SSL_set_shutdown(connection->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+	SSL_free(connection->ssl);
+	connection->ssl = NULL;
+	return resumed;
+}
+
+static int start_tls(struct target *target, struct connection *connection)
+{
+	int error = tls_attach(target, connection);
+
+	/* The socket still blocks here, so one call is the whole handshake. */
+	return error || SSL_connect(connection->ssl) == 1 ? error : -EPROTO;
+}
+
+/* -EAGAIN where it waits for room, -EINPROGRESS where it waits for the peer. */
 static long tls_result(SSL *ssl, int result)
 {
-	int error = SSL_get_error(ssl, result);
-
-	if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
+	switch (SSL_get_error(ssl, result)) {
+	case SSL_ERROR_WANT_READ:
+		return -EINPROGRESS;
+	case SSL_ERROR_WANT_WRITE:
 		return -EAGAIN;
-	return error == SSL_ERROR_ZERO_RETURN ? -EPIPE : -EPROTO;
+	case SSL_ERROR_ZERO_RETURN:
+		return -EPIPE;
+	default:
+		return -EPROTO;
+	}
+}
+#else
+int tls_attach(struct target *target, struct connection *connection)
+{
+	(void)target;
+	(void)connection;
+	return -EPROTONOSUPPORT;
+}
+
+bool tls_detach(struct target *target, struct connection *connection)
+{
+	(void)target;
+	(void)connection;
+	return true;
 }
 #endif
 
@@ -159,6 +209,7 @@ void target_close(struct target *target)
 			close(target->connections[i].fd);
 	}
 #ifdef WITH_TLS
+	SSL_SESSION_free(target->session);
 	SSL_CTX_free(target->ssl_ctx);
 #endif
 	if (target->epoll_fd >= 0)
@@ -214,8 +265,8 @@ int connection_flush(struct target *target, struct connection *connection)
 			size = limit;
 		sent = send_some(connection, target->payload + connection->send_offset,
 				 size);
-		if (sent == -EAGAIN)
-			return watch_room(target, connection, true);
+		if (sent == -EAGAIN || sent == -EINPROGRESS)
+			return watch_room(target, connection, sent == -EAGAIN);
 		if (sent < 0)
 			return (int)sent;
 		connection->unsent_bytes -= (size_t)sent;
@@ -249,7 +300,7 @@ long connection_receive(struct connection *connection, char *buffer, size_t size
 		int result = SSL_read(connection->ssl, buffer, (int)size);
 		long code = result > 0 ? result : tls_result(connection->ssl, result);
 
-		return code == -EAGAIN ? 0 : code;
+		return code == -EAGAIN || code == -EINPROGRESS ? 0 : code;
 	}
 #endif
 	received = recv(connection->fd, buffer, size, 0);

@@ -12,6 +12,7 @@
 #else
 typedef struct no_ssl SSL;
 typedef struct no_ssl_ctx SSL_CTX;
+typedef struct no_ssl_session SSL_SESSION;
 #endif
 
 enum { DEPTH_MAX = 64 };
@@ -21,6 +22,7 @@ enum protocol { PROTOCOL_TCP, PROTOCOL_UNIX, PROTOCOL_UDP, PROTOCOL_TLS };
 struct connection {
 	int fd;
 	SSL *ssl;
+	bool offers;		/* a session to be resumed */
 	bool waits_for_room;	/* EPOLLOUT is on */
 	size_t unsent_bytes;
 	size_t send_offset;	/* into the payload, which repeats */
@@ -36,6 +38,8 @@ struct target {
 	socklen_t address_bytes;
 	int epoll_fd;
 	SSL_CTX *ssl_ctx;
+	bool resumes;		/* the handshakes of churn resume `session` */
+	SSL_SESSION *session;
 	size_t send_bytes;	/* one request */
 	size_t reply_bytes;	/* its whole reply */
 	unsigned depth;		/* requests in flight on one connection */
@@ -50,6 +54,11 @@ struct target {
 int target_set_address(struct target *target, const char *host, int port);
 int target_open(struct target *target, const char **why);
 void target_close(struct target *target);
+
+/* Attach a new SSL to the socket; it shakes hands when it is first used. */
+int tls_attach(struct target *target, struct connection *connection);
+/* Free the SSL and keep its session; false if it should have resumed one. */
+bool tls_detach(struct target *target, struct connection *connection);
 
 int connection_queue(struct target *target, struct connection *connection,
 		     unsigned requests_count, uint64_t now_ns);
