@@ -14,7 +14,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 
 SOURCES := $(wildcard uring_loop/*/*.p[yx][xd] include/*.h) setup.py pyproject.toml
-PIP := $(VENV)/bin/pip --disable-pip-version-check --quiet install
+PIP := $(VENV)/bin/pip --disable-pip-version-check install
 
 .PHONY: serve test examples docs clean
 
@@ -35,24 +35,26 @@ docs: $(VENV)/docs
 
 # Built in place, so that Python finds the compiled modules in this folder, too.
 $(VENV)/built: $(SOURCES)
+	@echo 'Compiling the loop: some minutes, in which pip shows that it is busy.'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --editable .
+	@echo 'The loop is built. What it finds here: $(VENV)/bin/python -m uring_loop'
 	touch $@
 
 $(VENV)/tests: $(VENV)/built tests/requirements.txt
-	$(PIP) -r tests/requirements.txt
+	$(PIP) --quiet -r tests/requirements.txt
 	touch $@
 
 $(VENV)/server: $(VENV)/built
-	$(PIP) 'uvicorn>=0.36' httptools
+	$(PIP) --quiet 'uvicorn>=0.36' httptools
 	touch $@
 
 $(VENV)/examples: $(VENV)/built examples/requirements.txt
-	$(PIP) -r examples/requirements.txt
+	$(PIP) --quiet -r examples/requirements.txt
 	touch $@
 
 $(VENV)/docs: $(VENV)/built docs/requirements.txt
-	$(PIP) -r docs/requirements.txt
+	$(PIP) --quiet -r docs/requirements.txt
 	touch $@
 
 clean:

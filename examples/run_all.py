@@ -19,6 +19,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Mapping
 
 import uring_loop
 
@@ -33,31 +35,31 @@ class Failed(Exception):
     """An example did not do what it promises."""
 
 
-def check(fact, message):
+def check(fact: object, message: str) -> None:
     if not fact:
         raise Failed(message)
 
 
-def free_port():
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+        return int(listener.getsockname()[1])
 
 
 # ---- processes ------------------------------------------------------------------
 
 
-def start(*arguments, environment={}):
+async def start(*arguments: object, environment: Mapping[str, str] = {}) -> Process:
     """Start an example as a process, whose output can be read line by line."""
     # -P: the package is the installed one, not the sources beside this folder.
     # -u: aiohttp reports its start by a print, which would stay in the buffer.
-    return asyncio.create_subprocess_exec(
+    return await asyncio.create_subprocess_exec(
         sys.executable, "-Pu", *map(str, arguments), cwd=HERE,
         env={**os.environ, **environment},
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT)
 
 
-async def finish(process):
+async def finish(process: Process) -> str:
     """The rest of its output; it has to end by itself with status 0."""
     # With (empty) input: before Python 3.12, stdin would not be closed without.
     output, _ = await process.communicate(b"" if process.stdin else None)
@@ -67,8 +69,9 @@ async def finish(process):
     return text
 
 
-async def read_until(process, words):
+async def read_until(process: Process, words: str) -> str:
     """Its output up to a line with these words."""
+    assert process.stdout is not None
     printed = ""
     while line := (await process.stdout.readline()).decode(errors="replace"):
         printed += line
@@ -78,7 +81,7 @@ async def read_until(process, words):
 
 
 @contextlib.asynccontextmanager
-async def serving(words, *arguments):
+async def serving(words: str, *arguments: object) -> AsyncIterator[int]:
     """A server on a free port that has printed `words`; Ctrl-C must end it with status
     0."""
     port = free_port()
@@ -92,13 +95,13 @@ async def serving(words, *arguments):
         await stop(process)
 
 
-async def stop(process):
+async def stop(process: Process) -> None:
     with contextlib.suppress(ProcessLookupError):
         process.kill()
     await process.wait()
 
 
-async def run(*arguments, environment={}):
+async def run(*arguments: object, environment: Mapping[str, str] = {}) -> str:
     """Run to the end; returns the output."""
     process = await start(*arguments, environment=environment)
     try:
@@ -107,15 +110,15 @@ async def run(*arguments, environment={}):
         await stop(process)
 
 
-def fetch(url):
+def fetch(url: str | urllib.request.Request) -> bytes:
     with urllib.request.urlopen(url, timeout=10) as response:
-        return response.read()
+        return bytes(response.read())
 
 
 # ---- examples -------------------------------------------------------------------
 
 
-async def echo(backend):
+async def echo(backend: str) -> str:
     async with serving("echo server on", "echo_server.py") as port:
         small = await run("echo_client.py", "--port", port, "--count", 1000)
         big = await run("echo_client.py", "--port", port, "--count", 20,
@@ -125,13 +128,14 @@ async def echo(backend):
     return small.strip()
 
 
-async def chat(backend):
+async def chat(backend: str) -> str:
     async with serving("chat server on", "chat_server.py") as port:
         alice = await start("chat_client.py", "alice", "--port", port)
         bob = await start("chat_client.py", "bob", "--port", port)
         try:
             await read_until(alice, "2 in the room")
             await read_until(bob, "2 in the room")
+            assert alice.stdin is not None
             alice.stdin.write(b"good morning\n")
             await read_until(bob, "alice: good morning")
             alice.stdin.close()
@@ -145,7 +149,7 @@ async def chat(backend):
     return "a line from alice reached bob"
 
 
-async def requests(port, backend):
+async def requests(port: int, backend: str) -> str:
     """GET / a number of times; every answer names the backend."""
     url = f"http://127.0.0.1:{port}/"
     answers = await asyncio.gather(
@@ -156,19 +160,19 @@ async def requests(port, backend):
     return f"{len(answers)} requests"
 
 
-async def asgi(backend):
+async def asgi(backend: str) -> str:
     async with serving("running on", "asgi_app.py") as port:
         return await requests(port, backend)
 
 
-async def asgi_by_command(backend):
+async def asgi_by_command(backend: str) -> str:
     arguments = ("-m", "uvicorn", "--loop", "uring_loop:new_event_loop",
                  "asgi_app:app")
     async with serving("running on", *arguments) as port:
         return await requests(port, backend)
 
 
-async def aiohttp(backend):
+async def aiohttp(backend: str) -> str:
     async with serving("Running on", "aiohttp_app.py") as port:
         slow = await asyncio.to_thread(
             fetch, f"http://127.0.0.1:{port}/slow?seconds=0.01")
@@ -177,7 +181,7 @@ async def aiohttp(backend):
         return await requests(port, backend)
 
 
-async def websocket_echo(port):
+async def websocket_echo(port: int) -> str:
     import aiohttp as client
 
     async with (client.ClientSession() as session,
@@ -186,7 +190,7 @@ async def websocket_echo(port):
         return await socket.receive_str(timeout=10)
 
 
-async def iothreads(backend):
+async def iothreads(backend: str) -> str:
     text = await run("iothread_disk_and_net.py", "--seconds", 2)
     last = text.strip().splitlines()[-1]
     numbers = [int(word) for word in last.split() if word.isdigit()]
@@ -195,7 +199,7 @@ async def iothreads(backend):
     return last
 
 
-async def sharded(backend):
+async def sharded(backend: str) -> str:
     async with serving("serving", "sharded_server.py", "--threads", 2) as port:
         url = f"http://127.0.0.1:{port}/"
         answers = [json.loads(await asyncio.to_thread(fetch, url))
@@ -207,7 +211,7 @@ async def sharded(backend):
         return f"{REQUESTS} requests to two threads; {await load(url)}"
 
 
-async def load(url):
+async def load(url: str) -> str:
     if shutil.which("wrk") is None:
         return "no wrk here"
     wrk = await asyncio.create_subprocess_exec(
@@ -217,7 +221,7 @@ async def load(url):
     return "wrk: " + next(line for line in text.splitlines() if "Requests/sec" in line)
 
 
-async def static_files(backend):
+async def static_files(backend: str) -> str:
     arguments = ("static_files.py", "--folder", HERE)
     async with serving("Running on", *arguments) as port:
         url = f"http://127.0.0.1:{port}/run_all.py"
@@ -234,27 +238,27 @@ async def static_files(backend):
         return f"{len(whole)} bytes, and 10 of them"
 
 
-async def poll_host(backend):
+async def poll_host(backend: str) -> str:
     text = await run("poll_host.py")
     check(f"turn 2 on {backend}" in text, f"not on {backend}: {text}")
     return text.strip().splitlines()[-1]
 
 
-async def tests_with_hook(backend):
+async def tests_with_hook(backend: str) -> str:
     return await run_pytest("pytest_hook")
 
 
-async def tests_with_policy(backend):
+async def tests_with_policy(backend: str) -> str:
     return await run_pytest("pytest_policy")
 
 
-async def run_pytest(folder):
+async def run_pytest(folder: str) -> str:
     text = await run("-m", "pytest", "-q", "-p", "no:cacheprovider", folder)
     check(" passed" in text, text)
     return text.strip().splitlines()[-1].strip("= ")
 
 
-async def glib_http(backend):
+async def glib_http(backend: str) -> str:
     """Run in the system's Python, which has PyGObject."""
     sys.path.append(DEBIAN)
     try:
@@ -267,7 +271,7 @@ async def glib_http(backend):
     return text.strip().splitlines()[-1]
 
 
-async def tk_chat(backend):
+async def tk_chat(backend: str) -> str:
     async with x_server() as display:
         text = await run("tk_chat.py", "--say", "one", "two", "--quit-after", "2",
                          environment={"DISPLAY": display})
@@ -276,18 +280,19 @@ async def tk_chat(backend):
 
 
 @contextlib.asynccontextmanager
-async def x_server():
+async def x_server() -> AsyncIterator[str]:
     """The name of a virtual display."""
     process = await asyncio.create_subprocess_exec(
         "Xvfb", "-displayfd", "1", "-nolisten", "tcp",
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL)
+    assert process.stdout is not None
     try:
         yield ":" + (await process.stdout.readline()).decode().strip()
     finally:
         await stop(process)
 
 
-async def qt_window(backend):
+async def qt_window(backend: str) -> str:
     text = await run("qt_window.py", environment={"QT_QPA_PLATFORM": "offscreen"})
     check(f"the label says '100 answers', backend {backend}" in text, text)
     return text.strip()
@@ -302,7 +307,7 @@ if hasattr(uring_loop, "EventLoopPolicy"):
     EXAMPLES.append(tests_with_policy)
 
 
-async def main(backend):
+async def main(backend: str) -> int:
     failures = 0
     for example in EXAMPLES:
         begin = time.monotonic()

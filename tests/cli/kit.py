@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from ..stress.seccomp import FORBID_IO_URING
+from .. import kit_seccomp
 
 SECONDS = 40
 
@@ -22,8 +22,18 @@ WORLDS = {
     "one CPU": "os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1])",
     "sysctl 2": """
 from uring_loop.driver import backend
-backend.SYSCTL = os.path.join(os.environ["WORLD"], "io_uring_disabled")
-with open(backend.SYSCTL, "w") as file: file.write("2")
+setting = os.path.join(os.environ["WORLD"], "io_uring_disabled")
+with open(setting, "w") as file: file.write("2")
+CLONE_NEWNS, MS_BIND, MS_REC, MS_PRIVATE = 0x20000, 0x1000, 0x4000, 0x40000
+libc = ctypes.CDLL(None)
+if libc.unshare(CLONE_NEWNS) == 0:
+    # The sysctl's own file, in a mount namespace of this process. The sysctl itself
+    # stays: other processes make rings.
+    assert libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None) == 0
+    paths = [path.encode() for path in (setting, backend.SYSCTL)]
+    assert libc.mount(*paths, None, MS_BIND, None) == 0
+else:
+    backend.SYSCTL = setting
 forbid_io_uring(1)
 """,
     "no rich": "sys.modules['rich'] = None",
@@ -45,7 +55,7 @@ os.setresuid(user, user, user)
 def run(source, world="", **environment):
     """(exit status, output, errors) of a child that runs the source in the world."""
     program = "\n".join([
-        "import os, sys", FORBID_IO_URING,
+        kit_seccomp.source(), "import os, sys",
         # Before the world: an ordinary user may not be allowed to read the packages.
         "" if "rich" in world else
         "from uring_loop.cli import doctor; doctor.facts.versions()",

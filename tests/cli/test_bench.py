@@ -39,6 +39,8 @@ def test_its_table(world):
     assert (status, err) == (0, "")
     for words in (*BODIES, "asyncio", "epoll", "median"):
         assert words in out
+    # Before the wait.
+    assert out.startswith("Measures asyncio, ")
 
 
 def test_what_is_missing_is_named():

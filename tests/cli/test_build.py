@@ -5,6 +5,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -70,3 +71,16 @@ def test_with_the_c_files_it_compiles_without_cython(sources):
         env=os.environ | {"PYTHONPATH": str(sources / "hidden")})
     assert compiled.returncode == 0, compiled.stderr
     assert list(sources.glob("build/lib*/uring_loop/_native*.so"))
+
+
+def test_metadata_readme_and_wheels_name_the_same_pythons():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    prefix = "Programming Language :: Python :: 3."
+    minors = [int(name.removeprefix(prefix)) for name in
+              settings["project"]["classifiers"] if name.startswith(prefix)]
+    first, last = min(minors), max(minors)
+    assert minors == list(range(first, last + 1))
+    assert settings["project"]["requires-python"] == f">=3.{first},<3.{last + 1}"
+    assert f"CPython 3.{first} to 3.{last}" in (ROOT / "README.md").read_text("utf-8")
+    wheels = settings["tool"]["cibuildwheel"]["build"].split()
+    assert {f"cp3{minor}-*" for minor in minors} <= set(wheels)

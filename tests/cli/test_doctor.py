@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from ..parity import loops
-from . import kit
+from . import kit, page
 
 DOCTOR = "from uring_loop.cli import doctor; sys.exit(doctor.main({arguments}))"
 STEPS = ["TCP echo", "UDP echo", "TLS echo", "file", "timer", "thread"]
@@ -141,6 +141,55 @@ def test_one_cpu():
     report = examined("one CPU", 1 if loops.io_uring_refusal() else 0)
     assert report["cpus"]["usable"] == 1
     assert works(report["self_test"]["epoll"])
+
+
+@kit.needs_root
+@pytest.mark.parametrize("heading", page.SITUATIONS)
+def test_its_page_shows_what_it_prints(tmp_path, heading):
+    """Made by `python -m tests.cli.page`."""
+    loops.skip_where_io_uring_is_refused()
+    if "MEMLOCK" in heading and not memlock_counts():
+        pytest.skip("this kernel does not count a ring's memory")
+    printed, shown = page.output(heading, tmp_path), page.shown()[heading]
+    assert page.essence(heading, printed) == page.essence(heading, shown)
+
+
+def memlock_counts():
+    report = json.loads(doctor(kit.somebody(64 << 10), "--json")[1])
+    return report["memlock"]["counts"]
+
+
+def test_its_page_shows_these_situations():
+    assert list(page.shown()) == list(page.SITUATIONS)
+
+
+@pytest.mark.parametrize("value, restricted, shown", [
+    ("0", False, "no"), ("1", True, "yes: to what sockets need"),
+    ("files", "files", "yes: to what sockets and files need")])
+def test_a_restricted_ring_is_reported(value, restricted, shown):
+    loops.skip_where_io_uring_is_refused()
+    report = examined("as it is", 0, URING_LOOP_RESTRICT=value)
+    assert report["driver"]["restrict"] == report["driver"]["restricted"] == restricted
+    assert works(report["self_test"]["io_uring"])
+    _, out, _ = doctor("no rich", URING_LOOP_RESTRICT=value)
+    assert f"restricted       {shown}\n" in out
+
+
+def test_on_epoll_nothing_is_restricted():
+    report = examined("as it is", 0, URING_LOOP_RESTRICT="1",
+                      URING_LOOP_BACKEND="epoll")
+    assert report["driver"]["restrict"] is True
+    assert report["driver"]["restricted"] is False
+    _, out, _ = doctor("no rich", URING_LOOP_RESTRICT="1", URING_LOOP_BACKEND="epoll")
+    assert "no: epoll has no ring to restrict" in out
+
+
+@pytest.mark.parametrize("name", [
+    "URING_LOOP_RESTRICT", "URING_LOOP_GATHER_WRITES", "URING_LOOP_TLS"])
+def test_a_wrong_value_of_a_variable_is_a_problem(name):
+    report = examined("as it is", 2, **{name: "bogus"})
+    problem, = report["problems"]
+    assert name in problem and "bogus" in problem
 
 
 def test_a_step_that_fails_is_named():

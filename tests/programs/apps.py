@@ -42,6 +42,18 @@ settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY="test"
 application = get_asgi_application()
 """
 
+FASTAPI = """
+from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse
+from about import about
+
+app = FastAPI()
+
+@app.get("/", response_class=PlainTextResponse)
+async def index():
+    return about()
+"""
+
 LITESTAR = """
 from litestar import Litestar, MediaType, get
 from about import about

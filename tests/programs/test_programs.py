@@ -18,6 +18,7 @@ SERVERS = {
     "granian": ("granian", {"app.py": apps.ASGI}, "--port {port}"),
     "daphne": ("daphne", {"app.py": apps.ASGI}, "-p {port}"),
     "Django": ("django uvicorn", {"mysite/asgi.py": apps.DJANGO}, "--port {port}"),
+    "FastAPI": ("fastapi uvicorn", {"app.py": apps.FASTAPI}, "--port {port}"),
     "Litestar": ("litestar uvicorn", {"app.py": apps.LITESTAR}, "--port {port}"),
     "Quart": ("quart uvicorn", {"app.py": apps.QUART}, "--port {port}"),
     "Sanic": ("sanic", {"app.py": apps.SANIC},

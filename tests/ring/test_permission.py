@@ -1,16 +1,15 @@
 """What a ring needs of the system: locked memory, descriptors, permitted calls."""
 
-import ctypes
 import errno
 import os
 import resource
-import struct
 import time
 
 import pytest
 
 from uring_loop.driver.ring import Ring
 
+from ..kit_seccomp import forbid
 from .conftest import ENTER_LIMIT_NS
 from .test_setup import works
 
@@ -74,30 +73,7 @@ def test_rings_made_and_closed_in_turn_outlive_the_late_memory(
     in_child(make_many)
 
 
-PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
-SECCOMP_RET_ERRNO, SECCOMP_RET_ALLOW = 0x00050000, 0x7FFF0000
 SYS_EPOLL_PWAIT2 = 441
-BPF_LOAD, BPF_EQUAL, BPF_RETURN = 0x20, 0x15, 0x06
-
-
-# Where seccomp's data has the low half of a system call's second argument.
-SECOND_ARGUMENT = 24
-
-
-def forbid(number, code, second_argument=None):
-    """A seccomp filter, as containers have it: this system call fails with `code`, or
-    only with this second argument."""
-    only = () if second_argument is None else (
-        (BPF_LOAD, 0, 0, SECOND_ARGUMENT), (BPF_EQUAL, 0, 1, second_argument))
-    instructions = b"".join(struct.pack("HBBI", *fields) for fields in (
-        (BPF_LOAD, 0, 0, 0), (BPF_EQUAL, 0, 1 + len(only), number), *only,
-        (BPF_RETURN, 0, 0, SECCOMP_RET_ERRNO | code),
-        (BPF_RETURN, 0, 0, SECCOMP_RET_ALLOW)))
-    memory = ctypes.create_string_buffer(instructions)
-    program = struct.pack("H6xP", len(instructions) // 8, ctypes.addressof(memory))
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    assert prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-    assert prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0) == 0
 
 
 @permission

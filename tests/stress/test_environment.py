@@ -5,9 +5,9 @@ import signal
 
 import pytest
 
+from .. import kit_seccomp
 from ..parity import loops
 from . import children
-from .seccomp import FORBID_IO_URING
 
 names = pytest.mark.parametrize("loop_name", loops.under_test())
 
@@ -78,7 +78,7 @@ loop.run_until_complete(asyncio.wait_for(main(), 20))
 @ours_only
 @pytest.mark.parametrize("number", [errno.EPERM, errno.ENOSYS])
 def test_forbidden_io_uring_falls_back(number):
-    words = children.run(FORBID_IO_URING + ECHO + f"""
+    words = children.run(kit_seccomp.source() + ECHO + f"""
 forbid_io_uring({number})
 import uring_loop
 loop = uring_loop.new_event_loop()
@@ -95,7 +95,7 @@ loop.close()
 
 @ours_only
 def test_forbidden_io_uring_that_was_demanded_is_an_error():
-    words = children.run(FORBID_IO_URING + f"""
+    words = children.run(kit_seccomp.source() + f"""
 forbid_io_uring({errno.EPERM})
 import uring_loop
 try:
@@ -122,7 +122,7 @@ except ValueError as exc:
 
 @ours_only
 def test_importing_makes_no_ring():
-    words = children.run(FORBID_IO_URING + """
+    words = children.run(kit_seccomp.source() + """
 import uring_loop
 fds = {os.readlink(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd")
        if os.path.exists(f"/proc/self/fd/{n}")}

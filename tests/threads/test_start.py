@@ -189,10 +189,10 @@ def test_a_ring_that_cannot_be_enabled(ring_options, monkeypatch):
 
 
 def test_without_io_uring_the_creator_hears_it_or_gets_epoll(no_leaks):
+    from .. import kit_seccomp
     from ..stress import children
-    from ..stress.seccomp import FORBID_IO_URING
 
-    words = children.run(FORBID_IO_URING + f"""
+    words = children.run(kit_seccomp.source() + f"""
 forbid_io_uring({errno.EPERM})
 import threading, uring_loop
 before = sorted(os.listdir("/proc/self/fd"))

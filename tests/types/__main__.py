@@ -16,9 +16,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 # Where Debian's PyGObject is, which uring_loop.glib needs.
 DEBIAN = "/usr/lib/python3/dist-packages"
-# run_all.py tests the examples and is none.
-EXAMPLES = sorted(path for path in (ROOT / "examples").rglob("*.py")
-                  if path.name != "run_all.py")
+EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
 
 # A snippet of the README stands in a program that has what it does not show.
 PROGRAM = '''

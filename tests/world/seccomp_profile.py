@@ -1,17 +1,17 @@
 """Turns a container runtime's seccomp profile into a filter, as libseccomp does.
 
-`SOURCE` is text for a child: `install(program)` puts the filter on the process. x86-64
-only, since numbers of system calls differ.
+x86-64 only, since numbers of system calls differ.
 """
 
 import pathlib
 import re
-import struct
+
+from ..kit_seccomp import (
+    ABOVE, ALLOW, EQUAL, ERRNO, LOAD, NOT_BELOW, NUMBER, RETURN, assemble, source)
 
 ARCH_X86_64 = 0xC000003E
-LOAD, AND, EQUAL, ABOVE, FROM, RETURN = 0x20, 0x54, 0x15, 0x25, 0x35, 0x06
-ALLOW, ERRNO = 0x7FFF0000, 0x00050000
-NUMBER, ARCH, ARGUMENTS = 0, 4, 16
+AND = 0x54
+ARCH, ARGUMENTS = 4, 16
 LOW_HALF = 0xFFFFFFFF
 HEADERS = ("/usr/include/x86_64-linux-gnu/asm/unistd_64.h",
            "/usr/include/asm/unistd_64.h")
@@ -19,23 +19,10 @@ HEADERS = ("/usr/include/x86_64-linux-gnu/asm/unistd_64.h",
 NEWER = {"cachestat": 451, "fchmodat2": 452, "futex_wake": 454, "futex_wait": 455,
          "futex_requeue": 456, "mseal": 462}
 
-SOURCE = """\
-import ctypes, struct
-def install(program):
-    memory = ctypes.create_string_buffer(program)
-    filter_ = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(memory))
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
-    descriptor = ctypes.create_string_buffer(filter_)
-    assert libc.prctl(38, 1, 0, 0, 0) == 0, "PR_SET_NO_NEW_PRIVS"
-    result = libc.prctl(22, 2, ctypes.addressof(descriptor), 0, 0)
-    assert result == 0, f"PR_SET_SECCOMP: {ctypes.get_errno()}"
-"""
-
 
 def installing(profile):
     """Source text that installs the profile."""
-    return f"{SOURCE}install({program(profile)!r})\n"
+    return f"{source()}\ninstall({program(profile)!r})\n"
 
 
 def numbers():
@@ -56,7 +43,7 @@ def program(profile):
                 steps += steps_of(known[name], rule)
     steps.append((RETURN, 0, 0, ERRNO | profile["defaultErrnoRet"]))
     assert len(steps) <= 4096
-    return b"".join(struct.pack("HBBI", *step) for step in steps)
+    return assemble(steps)
 
 
 def steps_of(number, rule):
@@ -85,7 +72,7 @@ def compared(argument):
         case "SCMP_CMP_EQ":
             return [load, (EQUAL, 0, None, value)]
         case "SCMP_CMP_LT":
-            return [load, (FROM, None, 0, value)]
+            return [load, (NOT_BELOW, None, 0, value)]
         case "SCMP_CMP_GT":
             return [load, (ABOVE, 0, None, value)]
         case "SCMP_CMP_MASKED_EQ":

@@ -16,7 +16,7 @@ import sys
 
 import pytest
 
-from ..stress.seccomp import FORBID_IO_URING
+from .. import kit_seccomp
 from . import servers
 
 BIG = random.Random(1).randbytes(3 << 20)
@@ -31,7 +31,7 @@ START = {"uvicorn": servers.uvicorn, "aiohttp": servers.aiohttp}
 
 
 def forbid(profile):
-    return FORBID_IO_URING + PROFILES[profile][0]
+    return kit_seccomp.source() + PROFILES[profile][0]
 
 
 def environment(profile):

@@ -1,11 +1,13 @@
 """A fallback to epoll is heard once, if an administrator could have prevented it."""
 
+import json
 import os
 
 import pytest
 
 from ..cli import kit
 from ..parity import loops
+from . import servers
 
 MAKE_TWO = """
 import uring_loop
@@ -74,3 +76,31 @@ def test_locked_memory_that_does_not_suffice_is_heard():
         pytest.skip("this kernel does not count a ring's memory")
     assert drivers == ["epoll", "epoll"]
     assert len(lines) == 1 and "ENOMEM" in lines[0] and "RLIMIT_MEMLOCK" in lines[0]
+
+
+# Root whose memory is counted as everybody's, so that it can go on reading its Python.
+LITTLE_MEMORY = """
+import ctypes, resource
+PR_CAPBSET_DROP, CAP_IPC_LOCK = 24, 14
+assert ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_IPC_LOCK, 0, 0, 0) == 0
+resource.setrlimit(resource.RLIMIT_MEMLOCK, (64 << 10, 64 << 10))
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="must be root to give up a capability")
+def test_each_worker_that_finds_no_memory_left_is_heard(tmp_path):
+    """The memory suffices for some of the workers: they must not run mixed unheard."""
+    loops.skip_where_io_uring_is_refused()
+    if heard(kit.somebody(0))[0] == ["io_uring", "io_uring"]:
+        pytest.skip("this kernel does not count a ring's memory")
+    server = servers.uvicorn(tmp_path, "ours", workers=4, prelude=LITTLE_MEMORY,
+                             environment=os.environ | {"URING_LOOP_BACKEND": "auto"})
+    try:
+        served = servers.served_by(
+            server.port, 200, lambda body: tuple(json.loads(body).values()))
+    finally:
+        said = server.stop()
+    warnings = [line for line in said.splitlines() if "falling back to epoll" in line]
+    on_epoll = {pid for pid, driver, _ in served if driver == "epoll"}
+    assert 1 <= len(warnings) <= 4 and len(warnings) >= len(on_epoll), said
+    assert all("RLIMIT_MEMLOCK" in line for line in warnings)

@@ -41,13 +41,16 @@ def main(arguments):
                         help="no colours, even if rich is installed")
     options = parser.parse_args(arguments)
     loops, missing = contenders()
+    printer = Printer(options.plain)
+    if not options.json:
+        printer.line(f"Measures {', '.join(loops)}: {options.seconds:g} seconds …")
     rates = measure(loops, options.seconds)
     if options.json:
         json.dump({"operations_per_second": rates, "missing": missing}, sys.stdout,
                   indent=2)
         print()
     else:
-        show(rates, missing, Printer(options.plain))
+        show(rates, missing, printer)
     return 0
 
 

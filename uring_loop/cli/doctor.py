@@ -7,6 +7,7 @@ import sys
 
 from uring_loop.cli import facts, report, rings, selftest
 from uring_loop.driver import backend
+from uring_loop.driver import options as ring_options
 from uring_loop.loop import Loop
 
 WELL, COULD_BE_BETTER, BROKEN = 0, 1, 2
@@ -77,7 +78,7 @@ def chosen_driver(requested, killed):
     try:
         loop = Loop()
     except (OSError, ValueError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else str(exc)
+        reason = getattr(exc, "strerror", None) or str(exc)
         return {"requested": requested, "error": reason}
     try:
         return {
@@ -86,6 +87,8 @@ def chosen_driver(requested, killed):
             "reason": loop.backend_reason,
             "flags": list(loop.ring_flags),
             "refused": loop.ring_refused,
+            "restrict": ring_options.requested_restriction(None),
+            "restricted": loop.ring_restricted,
             "sq_entries": loop.ring.sq_entries,
             "cq_entries": loop.ring.cq_entries,
             "tls_engine": loop.tls_engine,
@@ -101,7 +104,8 @@ def problems(found):
     if "error" in found["driver"]:
         lines.append(f"a loop cannot be made: {found['driver']['error']}")
     for driver, outcome in found["self_test"].items():
-        if "refused" in outcome and driver == "epoll":
+        if (driver == "epoll" and "refused" in outcome
+                and outcome["refused"] != found["driver"].get("error")):
             lines.append(f"epoll is refused: {outcome['refused']}")
         for name, step in outcome.get("steps", {}).items():
             if "error" in step:

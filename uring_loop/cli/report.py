@@ -55,9 +55,20 @@ def driver_rows(driver):
             f"{name}: {why}" for name, why in driver["refused"].items())))
         rows.append(("queues", f"{driver['sq_entries']} submissions, "
                                f"{driver['cq_entries']} completions"))
+    if driver["chosen"] == "io_uring" or driver["restrict"]:
+        rows.append(("restricted", restricted(driver)))
     rows.append(
         ("TLS engine", f"{driver['tls_engine']}: {driver['tls_engine_reason']}"))
     return rows
+
+
+def restricted(driver):
+    """What the kernel serves on the ring, in the words of docs/security.md."""
+    if driver["chosen"] == "epoll":
+        return "no: epoll has no ring to restrict"
+    return {False: "no", True: Cell("yes: to what sockets need", "ok"),
+            "files": Cell("yes: to what sockets and files need", "ok"),
+            }[driver["restricted"]]
 
 
 def system_rows(found):

@@ -21,8 +21,9 @@ def try_driver(driver):
     """{step: {"seconds"} or {"error"}}, or {"refused": reason} if there is no loop."""
     try:
         loop = Loop(backend=driver)
-    except OSError as exc:
-        return {"refused": str(exc.strerror or exc)}
+    except (OSError, ValueError) as exc:
+        # ValueError: an environment variable has a value that no loop takes.
+        return {"refused": getattr(exc, "strerror", None) or str(exc)}
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         return {"steps": {name: runner.run(attempt(step))
                           for name, step in STEPS.items()}}

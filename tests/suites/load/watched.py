@@ -9,11 +9,11 @@ import subprocess
 import tempfile
 import threading
 
-from ...stress.seccomp import FORBID_IO_URING
+from ... import kit_seccomp
 
 CHILD = pathlib.Path(__file__).with_name("child.py")
 # A container's filter: it outlives the exec that starts the child.
-FORBID_AND_RUN = f"""{FORBID_IO_URING}
+FORBID_AND_RUN = f"""{kit_seccomp.source()}
 import errno, os, sys
 forbid_io_uring(errno.EPERM)
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
