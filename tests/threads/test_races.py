@@ -6,6 +6,8 @@ instructions.
 """
 
 import asyncio
+import gc
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -255,3 +257,16 @@ print(getattr(sys, "_is_gil_enabled", lambda: True)())
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(not FREE_THREADED)
+
+
+def test_a_loop_that_is_busy_with_callbacks_in_c_lets_other_threads_run(thread):
+    """No interpreter interrupts such callbacks: for another thread that wants the GIL,
+    or for one that collects garbage without a GIL."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.send(b"x")
+        thread.submit(thread.loop.add_reader, ours, int).result()
+        for _ in range(20):
+            assert thread.submit(sum, [1, 2]).result() == 3
+            gc.collect()
+        thread.submit(thread.loop.remove_reader, ours).result()
