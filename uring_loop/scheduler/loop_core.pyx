@@ -67,7 +67,7 @@ cdef frozenset OVERRIDES = frozenset({"time", "_timer_handle_cancelled", "_selec
 cdef int64_t RETIRED_NS = 1_000_000_000
 # A loop that does not sleep lets other threads run after so many iterations: the
 # interpreter looks for their requests when it begins a function.
-cdef unsigned long STEPS_PER_YIELD = 64
+cdef enum: STEPS_PER_YIELD = 64
 cdef object INTERPRET_NOTHING = eval("lambda: None")
 # As many completions as there are.
 cdef unsigned ALL = 0xFFFFFFFF
