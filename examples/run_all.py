@@ -59,12 +59,12 @@ async def start(*arguments: object, environment: Mapping[str, str] = {}) -> Proc
         stderr=asyncio.subprocess.STDOUT)
 
 
-async def finish(process: Process) -> str:
-    """The rest of its output; it has to end by itself with status 0."""
+async def finish(process: Process, status: int = 0) -> str:
+    """The rest of its output; it has to end by itself with this status."""
     # With (empty) input: before Python 3.12, stdin would not be closed without.
     output, _ = await process.communicate(b"" if process.stdin else None)
     text = output.decode(errors="replace")
-    check(process.returncode == 0,
+    check(process.returncode == status,
           f"exit status {process.returncode}: {text.strip()[-2000:]}")
     return text
 
@@ -81,16 +81,17 @@ async def read_until(process: Process, words: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def serving(words: str, *arguments: object) -> AsyncIterator[int]:
-    """A server on a free port that has printed `words`; Ctrl-C must end it with status
-    0."""
+async def serving(words: str, *arguments: object, status: int = 0,
+                  environment: Mapping[str, str] = {}) -> AsyncIterator[int]:
+    """A server on a free port that has printed `words`; Ctrl-C must end it with this
+    status."""
     port = free_port()
-    process = await start(*arguments, "--port", port)
+    process = await start(*arguments, "--port", port, environment=environment)
     try:
         await read_until(process, words)
         yield port
         process.send_signal(signal.SIGINT)
-        await finish(process)
+        await finish(process, status)
     finally:
         await stop(process)
 
@@ -201,14 +202,35 @@ async def iothreads(backend: str) -> str:
 
 async def sharded(backend: str) -> str:
     async with serving("serving", "sharded_server.py", "--threads", 2) as port:
-        url = f"http://127.0.0.1:{port}/"
-        answers = [json.loads(await asyncio.to_thread(fetch, url))
-                   for _ in range(REQUESTS)]
-        check({answer["backend"] for answer in answers} == {backend},
-              f"not on {backend}: {answers[0]}")
-        threads = {answer["thread"] for answer in answers}
-        check(threads == {"shard-0", "shard-1"}, f"served by {threads}")
-        return f"{REQUESTS} requests to two threads; {await load(url)}"
+        text = await served_by({"shard-0", "shard-1"}, port, backend)
+        return f"{text}; {await load(f'http://127.0.0.1:{port}/')}"
+
+
+async def aiohttp_threads(backend: str) -> str:
+    # The second of the two threads has begun when both are seen.
+    async with serving("serves port", "aiohttp_threads.py", "--threads", 2) as port:
+        return await served_by({"web-0", "web-1"}, port, backend)
+
+
+async def asgi_threads(backend: str) -> str:
+    arguments = ("-m", "uring_loop", "run", "--threads", 2, "asgi_threads:main")
+    # With -P it is not found otherwise.
+    async with serving("startup complete", *arguments, status=-signal.SIGINT,
+                       environment={"PYTHONPATH": str(HERE)}) as port:
+        return await served_by({"run-0", "run-1"}, port, backend)
+
+
+async def served_by(names: set[str], port: int, backend: str) -> str:
+    """GET / until each of the threads has answered."""
+    seen: set[str] = set()
+    count = 0
+    while seen != names or count < REQUESTS:
+        answer = json.loads(await asyncio.to_thread(fetch, f"http://127.0.0.1:{port}/"))
+        check(answer["backend"] == backend, f"not on {backend}: {answer}")
+        seen.add(answer["thread"])
+        check(seen <= names, f"served by {seen}")
+        count += 1
+    return f"{count} requests to {len(names)} threads"
 
 
 async def load(url: str) -> str:
@@ -298,8 +320,9 @@ async def qt_window(backend: str) -> str:
     return text.strip()
 
 
-EXAMPLES = [echo, chat, asgi, asgi_by_command, aiohttp, static_files, iothreads,
-            sharded, poll_host, tests_with_hook, tk_chat, qt_window]
+EXAMPLES = [echo, chat, asgi, asgi_by_command, asgi_threads, aiohttp, aiohttp_threads,
+            static_files, iothreads, sharded, poll_host, tests_with_hook, tk_chat,
+            qt_window]
 # Elsewhere PyGObject would have to be compiled.
 if sys.base_prefix == "/usr":
     EXAMPLES.append(glib_http)

@@ -129,8 +129,14 @@ async def main():
         await step(part.__name__, part())
 
 def note(event, args):
-    if event == "import":
+    if event == "import" and not is_known(args[0]):
         imported.append(args[0])
+
+def is_known(name):
+    # From 3.15 on the stdlib imports names lazily: the first use of one is an event
+    # "module.name", also when the module is there already.
+    module = sys.modules.get(name.rpartition(".")[0])
+    return module is not None and not hasattr(module, "__path__")
 
 %s
 sys.addaudithook(note)

@@ -6,6 +6,8 @@ instructions.
 """
 
 import asyncio
+import gc
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -216,11 +218,25 @@ def test_timer_of_a_loop_that_runs_in_another_thread(thread):
 
 
 def test_timer_that_another_thread_cancels_does_not_run(thread):
-    ran = []
-    handles = [thread.submit(thread.loop.call_later, 0.1, ran.append, number).result()
-               for number in range(100)]
-    at_the_same_time(*[handle.cancel for handle in handles[::25]])
-    thread.run(asyncio.sleep(0.2)).result()
+    """While the loop's own thread changes the heap. No timer runs before that ends."""
+    ran, handles = [], []
+    made, cancelled = threading.Event(), threading.Event()
+
+    def busy():
+        handles.extend(thread.loop.call_later(0, ran.append, number)
+                       for number in range(100))
+        made.set()
+        while not cancelled.is_set():
+            thread.loop.call_later(10, int).cancel()
+
+    busy_until_cancelled = thread.submit(busy)
+    made.wait()
+    try:
+        at_the_same_time(*[handle.cancel for handle in handles[::25]])
+    finally:
+        cancelled.set()
+    busy_until_cancelled.result()
+    thread.run(asyncio.sleep(0)).result()
     assert sorted(ran) == [number for number in range(100) if number % 25]
 
 
@@ -241,3 +257,16 @@ print(getattr(sys, "_is_gil_enabled", lambda: True)())
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(not FREE_THREADED)
+
+
+def test_a_loop_that_is_busy_with_callbacks_in_c_lets_other_threads_run(thread):
+    """No interpreter interrupts such callbacks: for another thread that wants the GIL,
+    or for one that collects garbage without a GIL."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.send(b"x")
+        thread.submit(thread.loop.add_reader, ours, int).result()
+        for _ in range(20):
+            assert thread.submit(sum, [1, 2]).result() == 3
+            gc.collect()
+        thread.submit(thread.loop.remove_reader, ours).result()

@@ -38,13 +38,17 @@ def test_everything_works_in_an_empty_directory(loop_name, tmp_path):
         assert result.split("<-")[0] in right, f"{name}: {result}"
 
 
-# Codecs are looked up by Python itself, when an address is first converted.
+# Codecs are looked up by Python itself, when an address is first converted. From 3.15
+# on the stdlib imports names lazily: the first use of one is an event "module.name",
+# also when the module is there already.
 AUDIT = """
 loop = new_loop()
 imported = []
 def note(event, args):
     if event == "import" and armed and not args[0].startswith("encodings"):
-        imported.append(args[0])
+        module = sys.modules.get(args[0].rpartition(".")[0])
+        if module is None or hasattr(module, "__path__"):
+            imported.append(args[0])
 armed = True
 sys.addaudithook(note)
 import signal       # of an action; it is there already

@@ -139,6 +139,7 @@ def test_the_pods_user_has_a_ring(tmp_path):
 # ---- a filter that comes after the start --------------------------------------------
 
 LATE = """
+import ctypes       # before descriptors are counted: libffi may keep one
 import logging
 logging.basicConfig(format="%(message)s")
 loop = new_loop()

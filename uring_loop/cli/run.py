@@ -16,10 +16,12 @@ from uring_loop.driver import backend
 
 USAGE = """\
 usage: python -m uring_loop run [--driver auto|io_uring|epoll] ARGUMENTS
+       python -m uring_loop run [--driver …] --threads N MODULE:FUNCTION ARGUMENTS
 
 Starts `python ARGUMENTS`, such as `-m module …`, `script.py …` or `-c code …`, with
 uring_loop's loops in place of asyncio's, in its child processes as well.
-docs/run.md says what this cannot reach."""
+docs/run.md says what this cannot reach. With --threads, N threads with a loop each call
+the coroutine function, which for a server listens with reuse_port=True."""
 
 STARTUP = str(pathlib.Path(__file__).with_name("startup"))
 # Its value is the suffix of extension modules of this Python: another one, which a
@@ -35,9 +37,11 @@ def main(arguments):
         print(USAGE)
         return 0
     try:
-        driver, program = split(arguments)
+        driver, count, program = split(arguments)
         options = own_options(len(arguments))
         refuse_hookless([*options, *program])
+        if count is not None:
+            program = in_threads(count, program)
     except ValueError as exc:
         print(f"{USAGE}\n\n{exc}", file=sys.stderr)
         return 2
@@ -47,21 +51,33 @@ def main(arguments):
 
 
 def split(arguments):
-    """(driver or None, arguments of Python); ValueError if they are no such thing."""
-    driver, rest = None, list(arguments)
-    if rest and rest[0].split("=")[0] == "--driver":
-        name, equals, driver = rest.pop(0).partition("=")
+    """(driver or None, number of threads or None, the rest); ValueError if they are no
+    such thing."""
+    given, rest = {"--driver": None, "--threads": None}, list(arguments)
+    while rest and (name := rest[0].split("=")[0]) in given:
+        _, equals, value = rest.pop(0).partition("=")
         if not equals:
             if not rest:
-                raise ValueError("--driver needs a value")
-            driver = rest.pop(0)
-        if driver not in backend.BACKENDS:
-            raise ValueError(
-                f"--driver must be one of {', '.join(backend.BACKENDS)}, "
-                f"not {driver!r}")
+                raise ValueError(f"{name} needs a value")
+            value = rest.pop(0)
+        given[name] = value
+    driver, count = given.values()
+    if driver not in (None, *backend.BACKENDS):
+        raise ValueError(
+            f"--driver must be one of {', '.join(backend.BACKENDS)}, not {driver!r}")
+    if count is not None and not (count.isdecimal() and int(count)):
+        raise ValueError(f"--threads must be a number of threads, not {count!r}")
     if not rest:
         raise ValueError("name a program")
-    return driver, rest
+    return driver, count, rest
+
+
+def in_threads(count, program):
+    """Python's arguments for a coroutine function in several threads."""
+    module, colon, function = program[0].partition(":")
+    if not (module and colon and function):
+        raise ValueError(f"--threads needs MODULE:FUNCTION, not {program[0]!r}")
+    return ["-m", "uring_loop.cli.in_threads", count, *program]
 
 
 def own_options(count):

@@ -24,7 +24,7 @@ from asyncio import constants, selector_events
 from uring_loop._compat import DATAGRAM_HEADER_BYTES, SENDS_EMPTY_DATAGRAMS
 from uring_loop.driver.buffer_pool cimport MESSAGE_GROUP, BufferPool
 from uring_loop.driver.capi cimport (
-    PyBUF_WRITE, PyContext_Enter, PyContext_Exit, PySys_Audit)
+    FREE_THREADED, PyBUF_WRITE, PyContext_Enter, PyContext_Exit, PySys_Audit)
 from uring_loop.driver.libc cimport (
     MSG_DONTWAIT, MSG_NOSIGNAL, send, sendto, sockaddr)
 from uring_loop.driver.ring cimport Operation, os_error
@@ -240,6 +240,8 @@ cdef class DatagramTransport(Transport):
         network go to the protocol's error_received(). Raises TypeError for what is
         not bytes-like, ValueError for another address.
         """
+        if FREE_THREADED:
+            self.loop.refuse_elsewhere()
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"data argument must be a bytes-like object, "
                             f"not {type(data).__name__!r}")

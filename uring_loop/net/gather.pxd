@@ -16,6 +16,7 @@ cdef class GatheringWriter(Writer):
     cdef bint writes_piecemeal(self, unsigned int step) noexcept
     cdef int note_sent(self) noexcept
     cdef int flush_held(self) except -1
+    cdef int check_thread(self) except -1
 
 
 cdef bint has_company(LoopCore loop) noexcept

@@ -23,6 +23,7 @@ bytes must be in the kernel when write() returns, or the program's own would ove
 them.
 """
 
+from uring_loop.driver.capi cimport FREE_THREADED
 from uring_loop.driver.uapi cimport io_uring_cq_ready
 from uring_loop.scheduler.held_writes cimport Writer
 from uring_loop.scheduler.loop_core cimport LoopCore
@@ -83,7 +84,12 @@ cdef class GatheringWriter(Writer):
     cdef int flush_held(self) except -1:
         """If anything of this transport waits in the loop, send all that waits: what
         was written first is sent first."""
+        self.check_thread()
         return self.loop.held.flush() if self.is_held else 0
+
+    cdef int check_thread(self) except -1:
+        """Without a GIL, refuse a call from another thread than the loop's."""
+        return self.loop.refuse_elsewhere() if FREE_THREADED else 0
 
     def _flush_held(self):
         self.flush_held()

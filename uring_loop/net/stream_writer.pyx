@@ -25,7 +25,7 @@ from asyncio import constants, selector_events
 from uring_loop._compat import (
     WRITELINES_JOINS, WRITELINES_SKIPS_FALSE, writable_types)
 from uring_loop.driver.capi cimport (
-    PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit)
+    FREE_THREADED, PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit)
 from uring_loop.driver.libc cimport POLLERR, POLLHUP, POLLOUT
 from uring_loop.driver.ring cimport os_error
 from uring_loop.driver.uapi cimport ECANCELED
@@ -62,6 +62,8 @@ cdef class StreamWriter(Transport):
         """
         cdef Py_buffer view
         cdef bint borrowed = False
+        if FREE_THREADED:
+            self.loop.refuse_elsewhere()
         if PyBytes_CheckExact(data):
             if self.may_write(data):
                 self.write_memory(
@@ -85,6 +87,8 @@ cdef class StreamWriter(Transport):
 
     def writelines(self, list_of_data):
         """write() for all of an iterable of bytes-like objects at once."""
+        if FREE_THREADED:
+            self.loop.refuse_elsewhere()
         if WRITELINES_JOINS:
             self.write(b"".join(list_of_data))
             return
@@ -413,6 +417,8 @@ cdef class StreamWriter(Transport):
 
     def write_eof(self):
         """Send what is buffered, then end the writing side."""
+        if FREE_THREADED:
+            self.loop.refuse_elsewhere()
         try:
             self.flush_held()
         finally:

@@ -23,6 +23,7 @@ from asyncio import sslproto
 
 from uring_loop.net import tls_trust
 
+from uring_loop.driver.capi cimport FREE_THREADED
 from uring_loop.net.ssl_connection cimport SSLConnection
 from uring_loop.net.stream_writer cimport StreamWriter
 from uring_loop.scheduler.loop_core cimport LoopCore
@@ -389,12 +390,36 @@ class SSLTransport(sslproto._SSLProtocolTransport):
 
     def write(self, data):
         cdef SSLCore core
+        if FREE_THREADED:
+            refuse_elsewhere(self)
         if PyBytes_CheckExact(data) and PyBytes_GET_SIZE(data):
             core = self._ssl_protocol
             if core is not None and core.may_write():
                 core.write_bytes(data)
                 return
         sslproto._SSLProtocolTransport.write(self, data)
+
+    if FREE_THREADED:
+        # An SSL object is one thread's.
+        def close(self):
+            refuse_elsewhere(self)
+            sslproto._SSLProtocolTransport.close(self)
+
+        def _force_close(self, exc):
+            refuse_elsewhere(self)
+            sslproto._SSLProtocolTransport._force_close(self, exc)
+
+        def pause_reading(self):
+            refuse_elsewhere(self)
+            sslproto._SSLProtocolTransport.pause_reading(self)
+
+        def resume_reading(self):
+            refuse_elsewhere(self)
+            sslproto._SSLProtocolTransport.resume_reading(self)
+
+
+cdef int refuse_elsewhere(transport) except -1:
+    return (<LoopCore>transport._loop).refuse_elsewhere()
 
 
 class SSLProtocol(SSLCore, StockProtocol):

@@ -28,7 +28,8 @@ from asyncio import base_events, selector_events
 from uring_loop._compat import (
     SERVERS_KNOW_CLIENTS, attach_to_server, context_option, detach_from_server)
 from uring_loop.driver.capi cimport (
-    PyContext_CopyCurrent, PyWeakref_NewRef, Py_CLEAR, _PyObject_GetDictPtr)
+    FREE_THREADED, PyContext_CopyCurrent, PyWeakref_NewRef, Py_CLEAR,
+    _PyObject_GetDictPtr)
 from uring_loop.driver.libc cimport POLLIN, POLLOUT, SHUT_RDWR, close_fd, shutdown
 from uring_loop.driver.ring cimport Operation
 from uring_loop.driver.uapi cimport ECANCELED, io_uring_prep_poll_add, io_uring_sqe
@@ -130,8 +131,7 @@ cdef class Transport(GatheringWriter):
         self.water_marks = DEFAULT_WATER_MARKS
         self.low_water, self.high_water = LOW_WATER, HIGH_WATER
         self.take_protocol(protocol)
-        # Without the callback of a WeakValueDictionary: close_socket() removes the
-        # entry.
+        # No callback, as of a WeakValueDictionary: close_socket() removes the entry.
         loop._transports.data[self.fd] = PyWeakref_NewRef(self, None)
         if server is not None:
             self.attach(server)
@@ -139,8 +139,7 @@ cdef class Transport(GatheringWriter):
         return 0
 
     cdef int read_names(self) except -1:
-        """Read both addresses now: after a reset, getpeername() fails with ENOTCONN.
-        """
+        """Read both now: after a reset, getpeername() fails with ENOTCONN."""
         cdef bint plain = self.sock is None or type(self.sock) is Socket
         if not plain or take_sockname(self.fd, &self.raw_sockname) == 0:
             self.sockname = name_of(self.socket_object().getsockname)
@@ -157,11 +156,12 @@ cdef class Transport(GatheringWriter):
         """The socket object; that of an accepted connection is made on first use."""
         if self.sock is not None:
             return self.sock
-        if not self.socket_closed:
-            sock = Socket(self.family, self.kind, self.proto, fileno=self.fd)
-            sock.setblocking(False)
-        else:
-            sock = Socket(self.family, self.kind, self.proto)
+        # Two threads would make two, and close the descriptor twice.
+        self.check_thread()
+        sock = Socket(self.family, self.kind, self.proto,
+                      None if self.socket_closed else self.fd)
+        sock.setblocking(False)
+        if self.socket_closed:
             sock.close()
         self.sock = sock
         return sock
@@ -335,6 +335,7 @@ cdef class Transport(GatheringWriter):
 
     def close(self):
         """Send what is buffered, then end; the protocol hears connection_lost()."""
+        self.check_thread()
         try:
             self.flush_held()
         finally:
@@ -377,12 +378,15 @@ cdef class Transport(GatheringWriter):
         self.pause_protocol_if_full()
 
     def __del__(self):
-        if not self.socket_closed and self.loop is not None:
-            warnings.warn(f"unclosed transport {self!r}", ResourceWarning,
-                          source=self)
-            self.close_socket()
-            if self.server is not None:
-                self.detach(self.server)
+        if self.socket_closed or self.loop is None:
+            return
+        if FREE_THREADED and self.loop.is_elsewhere():  # A collection found it.
+            self.loop.call_soon_threadsafe(self.__del__)
+            return
+        warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
+        self.close_socket()
+        if self.server is not None:
+            self.detach(self.server)
 
     # ---- when to read
 
@@ -390,6 +394,7 @@ cdef class Transport(GatheringWriter):
         return not self.closing and not self.paused
 
     def pause_reading(self):
+        self.check_thread()
         if self.closing or self.paused:
             return
         self.paused = True
@@ -400,6 +405,7 @@ cdef class Transport(GatheringWriter):
             logger.debug("%r pauses reading", self)
 
     def resume_reading(self):
+        self.check_thread()
         if self.closing or not self.paused:
             return
         context = self.callback_context()

@@ -11,6 +11,7 @@ from libc.errno cimport EAGAIN, errno
 
 from asyncio import unix_events
 
+from uring_loop.driver.capi cimport FREE_THREADED
 from uring_loop.driver.libc cimport read, write
 from uring_loop.scheduler.loop_core cimport BULK_BYTES, LoopCore
 
@@ -34,6 +35,8 @@ class WritePipeTransport(unix_events._UnixWritePipeTransport):
         cdef LoopCore loop = self._loop
         cdef ssize_t count
         # A closed transport has no loop.
+        if FREE_THREADED and loop is not None:
+            loop.refuse_elsewhere()
         if loop is not None and loop.held.first is not None:
             # Written before these bytes: sent before them.
             loop.held.flush()

@@ -65,6 +65,10 @@ cdef frozenset OVERRIDES = frozenset({"time", "_timer_handle_cancelled", "_selec
 # How long the memory of a ring that the loop has left is kept: the kernel takes the
 # ring apart some 20 ms later, and may write to its buffers until then.
 cdef int64_t RETIRED_NS = 1_000_000_000
+# A loop that does not sleep lets other threads run after so many iterations: the
+# interpreter looks for their requests when it begins a function.
+cdef enum: STEPS_PER_YIELD = 64
+cdef object INTERPRET_NOTHING = eval("lambda: None")
 # As many completions as there are.
 cdef unsigned ALL = 0xFFFFFFFF
 
@@ -355,7 +359,10 @@ cdef class LoopCore(LoopThread):
                     return self.ring.enter(True, timeout)
             finally:
                 uring_mark_awake(&self.sleep)
-        PyErr_CheckSignals()    # callbacks in C would keep Ctrl-C waiting for ever
+        # Callbacks in C would keep Ctrl-C and other threads waiting for ever.
+        PyErr_CheckSignals()
+        if self.step_number % STEPS_PER_YIELD == 0:
+            PyObject_CallNoArgs(INTERPRET_NOTHING)
         if self.ring.need_wait():
             self.ring.enter(False)
         return 0

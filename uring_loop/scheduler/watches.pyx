@@ -38,7 +38,8 @@ from libc.stdint cimport int64_t, uint64_t
 import selectors
 from asyncio import base_events, format_helpers
 
-from uring_loop.driver.capi cimport PyContext_CopyCurrent, PyErr_CheckSignals
+from uring_loop.driver.capi cimport (
+    FREE_THREADED, PyContext_CopyCurrent, PyErr_CheckSignals)
 from uring_loop.driver.libc cimport (
     EPOLLIN, EPOLLONESHOT, EPOLLOUT, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL,
     EPOLL_CTL_MOD, close_fd, epoll_create1, epoll_ctl, epoll_event, epoll_wait)
@@ -663,14 +664,24 @@ def _add_writer(LoopCore self not None, fd, callback, *args, context=None):
 
 
 def _remove_reader(LoopCore self not None, fd):
-    return not self._closed and (<WatchSet>self.watcher).remove(fd, False)
+    return remove(self, fd, False)
 
 
 def _remove_writer(LoopCore self not None, fd):
-    return not self._closed and (<WatchSet>self.watcher).remove(fd, True)
+    return remove(self, fd, True)
 
 
 cdef Handle add(LoopCore loop, fd, bint writing, callback, tuple args, context):
     if loop._closed:
         loop._check_closed()
+    if FREE_THREADED:
+        loop.refuse_elsewhere()
     return (<WatchSet>loop.watcher).add(fd, writing, callback, args, context)
+
+
+cdef bint remove(LoopCore loop, fd, bint writing) except -1:
+    if loop._closed:
+        return False
+    if FREE_THREADED:
+        loop.refuse_elsewhere()
+    return (<WatchSet>loop.watcher).remove(fd, writing)
