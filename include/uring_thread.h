@@ -14,10 +14,9 @@
 /* glibc allocates a loaded library's variables for each thread on their first use, and
  * aborts the process if there is no memory. Initial-exec variables are part of the
  * thread's own block; the reserve of that for libraries loaded later is small, but this
- * is one word. musl refuses the model in such libraries, and allocates all at dlopen(). */
+ * is one word. musl refuses the model in such libraries; it allocates at dlopen(). */
 #ifdef __GLIBC__
-#define URING_THREAD_LOCAL \
-	__attribute__((tls_model("initial-exec"))) _Thread_local
+#define URING_THREAD_LOCAL __attribute__((tls_model("initial-exec"))) _Thread_local
 #else
 #define URING_THREAD_LOCAL _Thread_local
 #endif

