@@ -4,14 +4,15 @@ apt gets a configuration and lists of its own, so that nothing of this machine c
 The archive is the one that this machine's own apt uses.
 """
 
-import functools
 import os
 import re
 import subprocess
+import time
 
 SUITES = ("bullseye", "bullseye-backports", "bookworm", "bookworm-backports",
           "trixie", "trixie-backports", "sid")
 SECURITY = ("bullseye-security", "bookworm-security", "trixie-security")
+DAY_SECONDS = 24 * 3600
 # For virtual machines: small, and complete but for drivers of hardware.
 IMAGE = re.compile(r"linux-image-(\d+\.\d+\.\d.*-cloud-amd64)")
 
@@ -24,7 +25,11 @@ class Archive:
         self.sources = folder / "sources.list"
 
     def update(self):
-        """Fetch the lists; a suite that the archive does not have is left out."""
+        """Fetch the lists, if they are of another day; a suite that the archive does
+        not have is left out."""
+        fetched = self.folder / "fetched"
+        if fetched.exists() and time.time() - fetched.stat().st_mtime < DAY_SECONDS:
+            return
         for part in ("lists/partial", "cache/archives/partial"):
             (self.folder / part).mkdir(parents=True, exist_ok=True)
         mirrors = own_mirrors()
@@ -33,9 +38,8 @@ class Archive:
                  for suite in (SECURITY if "security" in mirror else SUITES)]
         self.sources.write_text("\n".join(lines) + "\n")
         self.apt("apt-get", "update", check=False)
-        self.kernels.cache_clear()
+        fetched.touch()
 
-    @functools.lru_cache(maxsize=None)
     def kernels(self):
         """The names of all kernels, such as "6.1.0-47-cloud-amd64"."""
         names = self.apt("apt-cache", "pkgnames", "linux-image-").split()

@@ -128,7 +128,8 @@ def test_an_empty_pool_is_enobufs(ring, make_pool, ops, pair):
     assert arm(ring, op).bytes == b"x"
 
 
-def test_a_pool_grows_by_one_up_to_its_most(ring, make_pool, ops, pair, until):
+def test_a_pool_grows_by_one_up_to_its_most(
+        ring, make_pool, ops, pair, until, record_property):
     pool = make_pool(ring, count=1, most=8, buffer_bytes=4)
     op = ops.receive(pair[0].fileno(), pool)
     grown = []
@@ -143,7 +144,9 @@ def test_a_pool_grows_by_one_up_to_its_most(ring, make_pool, ops, pair, until):
     pair[1].send(sent)
     ring.prepare(op)
     until(ring, lambda: len(op.held) == 8)
-    assert (grown, pool.count) == ([True] * 7, 8)
+    # Up to Linux 6.12 the last buffer itself ends the request.
+    record_property("ENOBUFS with the last buffer", grown[7:] == [False])
+    assert (grown[:7], pool.count) == ([True] * 7, 8)
     op.then = None
     pair[1].send(b"more")
     until(ring, lambda: not op.in_flight)
