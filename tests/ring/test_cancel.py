@@ -285,6 +285,7 @@ def test_a_number_that_is_used_again_is_heard_once_the_old_one_is_forgotten(
 
 
 @pytest.mark.io_uring_only("accept is no operation of the epoll driver's")
+@pytest.mark.usefixtures("multishot_accept")
 def test_a_listener_refuses_only_after_its_accept_has_ended(ring, ops, until):
     listener = socket.create_server(("127.0.0.1", 0))
     address = listener.getsockname()

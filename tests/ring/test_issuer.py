@@ -145,9 +145,16 @@ def test_the_binding_outlives_the_thread(bound, ops, kind):
     ring.close()
 
 
+def register_ring_fd(ring, ops):
+    answer = ops.register_ring_fd(ring)
+    if answer == -errno.EINVAL:
+        pytest.skip("no ring descriptor can be registered before Linux 5.18")
+    assert answer == 1
+
+
 def test_the_index_of_a_registered_ring_is_its_threads_alone(bound, ops):
     ring = bound()
-    assert ops.register_ring_fd(ring) == 1
+    register_ring_fd(ring, ops)
     assert ops.raw_enter_by_index(ring) == 0
     assert in_thread(ops.raw_enter_by_index, ring) == -errno.EINVAL
     assert ops.unregister_ring_fd(ring) == 1
@@ -156,8 +163,8 @@ def test_the_index_of_a_registered_ring_is_its_threads_alone(bound, ops):
 def test_a_registered_ring_outlives_the_close_of_its_descriptor(bound, ops):
     """Which is why nothing here registers one: a loop that is closed must be gone."""
     ring = bound()
+    register_ring_fd(ring, ops)
     spare = os.dup(ring.fileno())
-    assert ops.register_ring_fd(ring) == 1
     os.close(ring.fileno())
     assert ops.raw_enter_by_index(ring) == 0
     os.dup2(spare, ring.fileno())

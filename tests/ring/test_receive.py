@@ -336,6 +336,7 @@ def test_a_poll_hears_of_a_hang_up(ring, ops, pair, until):
 
 
 @pytest.mark.io_uring_only("accept is no operation of the epoll driver's")
+@pytest.mark.usefixtures("multishot_accept")
 def test_accept_goes_on_for_every_connection(ring, ops, until):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         op = arm(ring, ops.accept(listener.fileno()))
@@ -360,6 +361,7 @@ def test_what_the_epoll_driver_does_not_know_is_refused(ring, ops, pair, until):
 
 
 @pytest.mark.io_uring_only("accept is no operation of the epoll driver's")
+@pytest.mark.usefixtures("multishot_accept")
 def test_accept_without_descriptors_ends_and_can_be_armed_again(
         io_uring, ops, in_child):
     in_child(lambda: accept_without_descriptors(ops))
@@ -375,7 +377,7 @@ def accept_without_descriptors(ops):
     listener = socket.create_server(("127.0.0.1", 0))
     peer = socket.create_connection(listener.getsockname())
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest_free = os.dup(0)
+    lowest_free = os.open(os.devnull, os.O_RDONLY)
     os.close(lowest_free)
     resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
     op = arm(ring, ops.accept(listener.fileno()))
