@@ -158,8 +158,8 @@ def test_a_pool_grows_by_one_up_to_its_most(
 
 def test_many_sockets_share_one_dry_pool(ring, make_pool, ops, until):
     """Each keeps its own bytes in order, however the buffers are handed round."""
-    pairs = [socket.socketpair() for _ in range(6)]
     pool = make_pool(ring, count=2, most=2, buffer_bytes=5)
+    pairs = [socket.socketpair() for _ in range(6)]
     operations = []
     for number, (ours, peer) in enumerate(pairs):
         op = ops.receive(ours.fileno(), pool)

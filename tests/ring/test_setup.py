@@ -235,6 +235,8 @@ def test_the_thread_that_enables_is_the_issuer(make_ring, ops):
     thread.start()
     thread.join()
     assert outcome == [True]
+    if "SINGLE_ISSUER" not in ring.flag_names:
+        pytest.skip("nothing binds a ring to a thread before Linux 6.0")
     with pytest.raises(RuntimeError, match="belongs to another thread"):
         ring.enter(False)
 
