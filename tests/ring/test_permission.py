@@ -33,7 +33,7 @@ needs_root = pytest.mark.skipif(
 
 @pytest.fixture
 def memory_is_counted(io_uring):
-    """Linux 6.16 and 6.18 count a ring's memory; 5.10, 6.1, 6.12, 7.2 and 7.3 do not."""
+    """Linux 6.16 and 6.18 count a ring's memory; 5.10, 6.1, 6.12, 7.2, 7.3 do not."""
     def is_refused():
         as_nobody(0)
         try:
