@@ -12,6 +12,7 @@ import pytest
 
 PORT = "/dev/ttyS1"
 BEGUN = pathlib.Path("/run/begun")
+FINISHED = "all have run"
 SHOWN = 1800
 
 
@@ -24,6 +25,11 @@ def pytest_collection_modifyitems(items):
 def pytest_runtest_logstart(nodeid):
     with BEGUN.open("a") as file:
         file.write(one_line(nodeid) + "\n")
+
+
+def pytest_sessionfinish():
+    with BEGUN.open("a") as file:
+        file.write(FINISHED + "\n")
 
 
 def pytest_runtest_logreport(report):
