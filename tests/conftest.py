@@ -13,9 +13,12 @@ import threading
 import pytest
 from _pytest.faulthandler import fault_handler_stderr_fd_key
 
+from tests.slowness import SLOWNESS
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-DEADLINE_SECONDS = 60
-REMINDER_SECONDS = 30
+# For hangs only: a test that computes for 5 s takes 100 s beside 20 busy processes.
+DEADLINE_SECONDS = 240 * SLOWNESS
+REMINDER_SECONDS = 30 * SLOWNESS
 
 # Warnings that fail a test: what leaks, what is lost, and whatever we say ourselves.
 ERRORS = (
@@ -67,12 +70,10 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """A test that hangs is a failure; pytest-timeout shows where it hangs. Its option
-    --timeout is for builds that are slow."""
-    seconds = config.getoption("timeout", None) or DEADLINE_SECONDS
+    """A test that hangs is a failure; pytest-timeout shows where it hangs."""
     for item in items:
         if item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(seconds))
+            item.add_marker(pytest.mark.timeout(DEADLINE_SECONDS))
 
 
 @pytest.hookimpl(wrapper=True)

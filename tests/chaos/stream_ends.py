@@ -40,6 +40,7 @@ class Connection:
         self.eof_written = self.closed = self.aborted = self.boomed = False
         self.peer_shut = self.peer_gone = self.peer_saw_end = False
         self.sending = None
+        self.file_cut = False
 
     def __repr__(self):
         state = {key: value for key, value in vars(self).items()
@@ -114,7 +115,9 @@ class Connection:
         self.sending = None
         self.file.close()
         if task.cancelled() or task.exception() is not None:
-            # Part of the file is missing: a program has to give up.
+            # Part of the file is missing, as the caller has been told: a program has to
+            # give up, unless the connection has ended before.
+            self.file_cut = True
             self.abort(0)
 
     def write_eof(self, size):
@@ -246,7 +249,8 @@ class Connection:
         return bool(self.losses) and gone
 
     def check_end(self):
-        cut = self.aborted or self.losses != [None] or self.peer_gone
+        cut = (self.aborted or self.file_cut or self.losses != [None]
+               or self.peer_gone)
         check(cut or self.arrived == self.written, "bytes are missing", self)
 
     def forget(self):

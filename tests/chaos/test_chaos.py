@@ -47,6 +47,22 @@ def test_an_interruption_with_a_full_queue_before_a_move_leaves_no_hole():
             ["on", 0, "data", "interrupt", 1], ["turn", 2]])
 
 
+@pytest.mark.parametrize("driver", ["io_uring", "epoll"])
+def test_a_file_that_is_refused_with_the_end_is_told_to_its_sender(driver):
+    """Found by seed 970481977940: sendfile() from eof_received(), whose connection
+    ends with that callback. The task raises, nothing of the file is sent."""
+    from tests.parity.loops import skip_where_io_uring_is_refused
+
+    if driver == "io_uring":
+        skip_where_io_uring_is_refused()
+    ends = {"made": "given", "family": "tcp", "kind": "plain", "tiny": True,
+            "keep_open": False}
+    setup = {"sq_entries": 8, "gather_writes": True, "connections": [ends]}
+    streams.run(driver, 0, [
+        ["setup", setup], ["on", 0, "eof_received", "sendfile", 289],
+        ["do", 0, "peer half-closes", 70], ["turn", 4]])
+
+
 def test_shrinking_finds_the_steps_that_matter():
     steps = ["setup", *range(40)]
     assert shrink(steps, lambda some: 7 in some and 31 in some) == ["setup", 7, 31]

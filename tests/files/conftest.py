@@ -10,6 +10,8 @@ import pytest
 
 import uring_loop
 
+from tests.slowness import SLOWNESS
+
 from ..parity.loops import skip_where_io_uring_is_refused
 
 RINGS = {
@@ -17,7 +19,7 @@ RINGS = {
     "coop": {"backend": "io_uring", "taskrun": "coop"},
 }
 LOOPS = {**RINGS, "epoll": {"backend": "epoll"}}
-SECONDS = 20
+SECONDS = 90 * SLOWNESS
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,9 +1,9 @@
 """One operation in which the n-th allocation fails, in a process of its own.
 
-    child OPERATION DRIVER FIRST STEP LAST
+    child KIND OPERATION DRIVER FIRST STEP LAST
 
-walks n from FIRST to LAST, each in a fork with a deadline. Prints a line for each that
-fails; ends with 1 if any has.
+walks n from FIRST to LAST, each in a fork with a deadline; the allocations are of the
+KIND "python" or "c". Prints a line for each that fails; ends with 1 if any has.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ import traceback
 
 import uring_loop
 
-from .lacking import Lacking
+from .lacking import KINDS
 from .operations import OPERATIONS
 
 SECONDS = 15
@@ -25,23 +25,24 @@ SECONDS = 15
 RUNS = (1, 4)
 
 
-def main(operation, driver, first, step, last):
+def main(kind, operation, driver, first, step, last):
     failed = 0
     logging.disable(logging.CRITICAL)
     # What is imported and cached on first use must not be counted, nor leak.
-    attempt(operation, driver, Lacking(1 << 30, 1))
-    descriptors = attempt(operation, driver, Lacking(1 << 30, 1))
+    lacks = KINDS[kind]
+    attempt(operation, driver, lacks(1 << 30, 1))
+    descriptors = attempt(operation, driver, lacks(1 << 30, 1))
     for number in range(int(first), int(last) + 1, int(step)):
         for count in RUNS:
-            status = in_fork(operation, driver, number, count, descriptors)
+            status = in_fork(operation, driver, lacks(number, count), descriptors)
             if status:
                 failed = 1
                 print(f"FAILED {operation} on {driver}: {count} from allocation "
-                      f"{number} on: status {status}", flush=True)
+                      f"{number} of {kind} on: status {status}", flush=True)
     return failed
 
 
-def in_fork(operation, driver, number, count, descriptors):
+def in_fork(operation, driver, lacking, descriptors):
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -49,7 +50,7 @@ def in_fork(operation, driver, number, count, descriptors):
     try:
         faulthandler.enable()
         faulthandler.dump_traceback_later(SECONDS, exit=True)
-        left = attempt(operation, driver, Lacking(number, count))
+        left = attempt(operation, driver, lacking)
         assert len(left) == len(descriptors), f"before {descriptors}, after {left}"
         code = 0
     except BaseException:

@@ -7,7 +7,6 @@ step needs on the test's side is made before memory is missing.
 import asyncio
 import socket
 import tempfile
-import threading
 
 from .lacking import run_lacking, turn
 
@@ -196,23 +195,7 @@ def move(loop, lacking):
     far.sendall(DATA)
     turn(loop, 1)
     far.sendall(DATA)
-
-    def run():
-        loop.call_soon(loop.stop)
-        lacking.begin()
-        try:
-            loop.run_forever()
-        except MemoryError:
-            pass
-        finally:
-            lacking.end()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    # The stop() that a failed run has not used.
-    loop.call_soon(loop.stop)
-    loop.run_forever()
+    run_lacking(loop, lacking, elsewhere=True)
     check_stream(loop, ends, DATA + DATA)
     finish(loop, ends, far)
 

@@ -18,6 +18,7 @@ from tests.parity.loops import skip_where_io_uring_is_refused
 pytest.importorskip(
     "_testcapi", reason="this CPython was built without its test module")
 
+from .lacking import KINDS, preloaded  # noqa: E402
 from .operations import OPERATIONS  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -26,31 +27,47 @@ CHILD = f"""import sys
 sys.path.append({str(ROOT)!r})
 from tests.nomem.child import main
 sys.exit(main(*sys.argv[1:]))"""
-FEW = ("0", "9", "40")
-# (operation, allocation): an accepted descriptor that nobody owned; a loop that was
-# marked as running for ever.
-ONCE_BROKEN = (("accept", "2"), ("move", "2"), ("move", "4"))
+FEW = {"python": ("0", "9", "40"), "c": ("0", "3", "6")}
+# (operation, allocation, kind): an accepted descriptor that nobody owned; a loop that
+# was marked as running for ever; variables of the thread that the C library could not
+# allocate, so that it ended the process.
+ONCE_BROKEN = (("accept", "14", "python"), ("move", "2", "python"),
+               ("move", "4", "python"), ("move", "0", "c"))
 
 
-def walk(operation, driver, *numbers):
-    if driver == "io_uring":
-        skip_where_io_uring_is_refused()
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", CHILD, operation, driver, *numbers],
-        capture_output=True, text=True, errors="replace")
-    assert done.returncode == 0, done.stdout + done.stderr
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """environment(kind): what a process needs to lack that memory."""
+    library = preloaded(tmp_path_factory.mktemp("nomem"))
+    return lambda kind: os.environ | ({"LD_PRELOAD": library} if kind == "c" else {})
+
+
+@pytest.fixture
+def walk(environment):
+    def walk(kind, operation, driver, *numbers):
+        if driver == "io_uring":
+            skip_where_io_uring_is_refused()
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", CHILD, kind, operation, driver,
+             *numbers],
+            capture_output=True, text=True, errors="replace", env=environment(kind))
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return walk
 
 
 @pytest.mark.parametrize("driver", ["io_uring", "epoll"])
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_an_operation_without_memory_ends_or_goes_on_whole(operation, driver):
-    walk(operation, driver, *FEW)
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_operation_without_memory_ends_or_goes_on_whole(
+        kind, operation, driver, walk):
+    walk(kind, operation, driver, *FEW[kind])
 
 
 @pytest.mark.parametrize("driver", ["io_uring", "epoll"])
-@pytest.mark.parametrize("operation, number", ONCE_BROKEN)
-def test_what_once_broke(operation, number, driver):
-    walk(operation, driver, number, "1", number)
+@pytest.mark.parametrize("operation, number, kind", ONCE_BROKEN)
+def test_what_once_broke(operation, number, kind, driver, walk):
+    walk(kind, operation, driver, number, "1", number)
 
 
 def test_a_descriptor_for_which_there_is_no_file_object_is_closed(monkeypatch):

@@ -14,11 +14,13 @@ import os
 
 import pytest
 
+from tests.slowness import SLOWNESS
+
 from . import loops
 from .tracing import LogLane, Trace, difference
 
 # A coroutine body that waits longer hangs; the trace then shows how far it came.
-BODY_SECONDS = 20
+BODY_SECONDS = 90 * SLOWNESS
 
 STOCK_TRACES = {}
 

@@ -9,11 +9,13 @@ import threading
 
 import pytest
 
+from tests.slowness import SLOWNESS
+
 from . import loops
 from .endpoints import in_thread, settle
 from .framework import parity, promise
 
-SECONDS = 15
+SECONDS = 60 * SLOWNESS
 OURS = [name for name in loops.under_test() if name in loops.OURS]
 CONNECTIONS = 400
 

@@ -6,6 +6,8 @@ import socket
 
 import pytest
 
+from tests.slowness import SLOWNESS
+
 from . import certificates
 from .endpoints import (
     FAMILIES,
@@ -24,7 +26,7 @@ every_family = pytest.mark.parametrize("family", FAMILIES)
 both_kinds = pytest.mark.parametrize("kind", KINDS)
 
 CLIENT = {"server_hostname": certificates.NAME}
-SECONDS = 10
+SECONDS = 10 * SLOWNESS
 
 
 @contextlib.asynccontextmanager

@@ -5,6 +5,7 @@ posted, and on epoll. A promise of one driver's is marked io_uring_only or epoll
 with the reason; a ring test with neither `mode` nor mark is an error.
 """
 
+import contextlib
 import errno
 import importlib.util
 import os
@@ -21,19 +22,23 @@ import types
 
 import pytest
 
+from tests.slowness import SLOWNESS
 from uring_loop.driver.buffer_pool import BufferPool
 from uring_loop.driver.ring import Ring
 
 HERE = pathlib.Path(__file__).resolve().parent
 INCLUDE = HERE.parent.parent / "include"
-ENTER_LIMIT_NS = 10_000_000_000
+ENTER_LIMIT_NS = int(10_000_000_000 * SLOWNESS)
 # Marks, each with the modes that it leaves in.
 ONLY = {
     "io_uring_only": lambda mode: mode != "epoll",
     "epoll_only": lambda mode: mode == "epoll",
 }
+# Without the flag a ring of the mode is that of the next.
+MODE_FLAGS = {"defer": "DEFER_TASKRUN", "coop": "COOP_TASKRUN|TASKRUN_FLAG"}
 # Who takes one of these makes a ring.
 RING_FIXTURES = {"io_uring", "make_ring", "ring"}
+OPS_FILE = "kernel_ops" + sysconfig.get_config_var("EXT_SUFFIX")
 
 
 def pytest_configure(config):
@@ -74,23 +79,36 @@ def is_left_out(item):
 
 @pytest.fixture(scope="session")
 def ops(tmp_path_factory):
-    """kernel_ops.pyx, compiled against the installed package and our include/."""
-    import uring_loop
-
-    folder = tmp_path_factory.mktemp("kernel_ops")
-    source = shutil.copy(HERE / "kernel_ops.pyx", folder)
-    packages = os.path.dirname(os.path.dirname(uring_loop.__file__))
-    run(sys.executable, "-m", "cython", "-3", "-X", "freethreading_compatible=True",
-        "--include-dir", packages, source)
-    name = "kernel_ops" + sysconfig.get_config_var("EXT_SUFFIX")
-    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC"))
-    run(*compiler, "-shared", "-fPIC", "-O1", "-D_GNU_SOURCE", "-I", INCLUDE,
-        "-I", sysconfig.get_path("include"), folder / "kernel_ops.c",
-        "-o", folder / name)
-    spec = importlib.util.spec_from_file_location("kernel_ops", folder / name)
+    """kernel_ops.pyx, compiled."""
+    folder = compiled_before()
+    if folder is None:
+        folder = tmp_path_factory.mktemp("kernel_ops")
+        compile_ops(folder)
+    spec = importlib.util.spec_from_file_location("kernel_ops", folder / OPS_FILE)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def compiled_before():
+    """The folder that URING_TESTS_COMPILED names, where all C of these tests is: an
+    emulated machine would take its time for that. Else None."""
+    folder = os.environ.get("URING_TESTS_COMPILED")
+    return pathlib.Path(folder) if folder else None
+
+
+def compile_ops(folder):
+    """Compile kernel_ops.pyx against the installed package and our include/."""
+    import uring_loop
+
+    source = pathlib.Path(shutil.copy(HERE / "kernel_ops.pyx", folder))
+    packages = os.path.dirname(os.path.dirname(uring_loop.__file__))
+    run(sys.executable, "-m", "cython", "-3", "-X", "freethreading_compatible=True",
+        "--include-dir", packages, source)
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC"))
+    run(*compiler, "-shared", "-fPIC", "-O1", "-D_GNU_SOURCE", "-I", INCLUDE,
+        "-I", sysconfig.get_path("include"), source.with_suffix(".c"),
+        "-o", source.with_name(OPS_FILE))
 
 
 def run(*command):
@@ -148,10 +166,25 @@ def mode(request):
 
 @pytest.fixture
 def options(request, modes, mode):
-    """Options for Ring() in this mode."""
+    """Options for Ring() in this mode; skips a mode that this kernel does not have."""
     if mode != "epoll":
         request.getfixturevalue("io_uring")
+    flag = MODE_FLAGS.get(mode)
+    if flag in request.getfixturevalue("refused_flags"):
+        pytest.skip(f"this kernel has no {flag}: its ring is that of another mode")
     return modes[mode]
+
+
+@pytest.fixture(scope="session")
+def refused_flags():
+    """The flags of set-up that this kernel does not have, with the reasons."""
+    found = {}
+    for taskrun in ("defer", "coop"):
+        with contextlib.suppress(OSError):
+            ring = Ring(sq_entries=8, taskrun=taskrun)
+            found |= ring.refused
+            ring.close()
+    return found
 
 
 @pytest.fixture
@@ -175,12 +208,31 @@ def has_reason(mode):
 
 @pytest.fixture
 def make_pool():
-    """A pool of few and small buffers for a ring."""
+    """A pool of few and small buffers for a ring; skips where no kernel serves it."""
 
     def make(ring, count=2, buffer_bytes=16, most=2, group=0):
-        return BufferPool(ring, count, buffer_bytes, most, group)
+        try:
+            return BufferPool(ring, count, buffer_bytes, most, group)
+        except OSError as error:
+            if error.errno == errno.EINVAL and ring.driver == "io_uring":
+                pytest.skip("this kernel has no provided buffers (Linux 5.19)")
+            raise
 
     return make
+
+
+@pytest.fixture(scope="session")
+def multishot_accept(io_uring, ops):
+    """Skips where the kernel has none; the loop does not use it."""
+    ring = Ring(sq_entries=8)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        op = ops.accept(listener.fileno())
+        ring.prepare(op)
+        ring.enter(False)
+        ring.reap(10)
+        ring.close()
+    if op.heard[0] == (-errno.EINVAL, False):
+        pytest.skip("this kernel has no multishot accept (Linux 5.19)")
 
 
 @pytest.fixture

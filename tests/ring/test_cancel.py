@@ -196,8 +196,9 @@ def send_singly(sock, total):
 def test_a_socket_closed_in_flight_lives_on_until_it_is_cancelled(
         ring, make_pool, ops, until):
     """Why close() comes last: before that the peer sees no end of the stream."""
+    pool = make_pool(ring)
     ours, peer = socket.socketpair()
-    op = ops.receive(ours.fileno(), make_pool(ring))
+    op = ops.receive(ours.fileno(), pool)
     ring.prepare(op)
     ring.enter(False)
     ours.close()
@@ -214,8 +215,9 @@ def test_a_socket_closed_in_flight_lives_on_until_it_is_cancelled(
 def test_a_socket_closed_in_flight_is_closed_for_the_peer_at_once(
         ring, make_pool, ops, until, has_reason):
     """As on a selector: its operation hears nothing more of it but a cancel."""
+    pool = make_pool(ring)
     ours, peer = socket.socketpair()
-    op = ops.receive(ours.fileno(), make_pool(ring))
+    op = ops.receive(ours.fileno(), pool)
     ring.prepare(op)
     ring.enter(False)
     ours.close()
@@ -231,9 +233,9 @@ def test_a_socket_closed_in_flight_is_closed_for_the_peer_at_once(
 
 def test_cancel_is_by_operation_although_the_number_was_reused(
         ring, make_pool, ops, until):
+    pool = make_pool(ring, count=4, most=4)
     ours, peer = socket.socketpair()
     number = ours.fileno()
-    pool = make_pool(ring, count=4, most=4)
     old = ops.receive(number, pool)
     ring.prepare(old)
     ring.enter(False)
@@ -262,9 +264,9 @@ def test_a_number_that_is_used_again_is_heard_once_the_old_one_is_forgotten(
         ring, make_pool, ops, until, forgotten):
     """An epoll registration outlives its requests: without forget_fd() a new request
     would take it for its own, and wait for ever."""
+    pool = make_pool(ring)
     ours, peer = socket.socketpair()
     number = ours.fileno()
-    pool = make_pool(ring)
     op = ops.receive(number, pool)
     ring.prepare(op)
     ring.cancel(op)
@@ -285,6 +287,7 @@ def test_a_number_that_is_used_again_is_heard_once_the_old_one_is_forgotten(
 
 
 @pytest.mark.io_uring_only("accept is no operation of the epoll driver's")
+@pytest.mark.usefixtures("multishot_accept")
 def test_a_listener_refuses_only_after_its_accept_has_ended(ring, ops, until):
     listener = socket.create_server(("127.0.0.1", 0))
     address = listener.getsockname()

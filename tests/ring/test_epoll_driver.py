@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from .conftest import HERE, INCLUDE, run
+from .conftest import HERE, INCLUDE, compiled_before, run
 
 CC = shlex.split(os.environ.get("CC", "cc"))
 STRICT = ("-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror")
@@ -44,21 +44,25 @@ def has_sanitizers(folder):
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory):
     """{name of the C file: the compiled program}"""
-    if shutil.which(CC[0]) is None:
-        pytest.skip(f"no C compiler ({CC[0]}): install gcc")
-    folder = tmp_path_factory.mktemp("epoll_driver")
+    folder = compiled_before()
+    if folder is None:
+        if shutil.which(CC[0]) is None:
+            pytest.skip(f"no C compiler ({CC[0]}): install gcc")
+        folder = tmp_path_factory.mktemp("epoll_driver")
+        compile_programs(folder)
+    return {name: folder / name.removesuffix(".c") for name in (*COMMON, *OWN)}
+
+
+def compile_programs(folder):
     options = SANITIZERS if has_sanitizers(folder) else ()
 
-    def compiled(name):
-        program = folder / name.removesuffix(".c")
+    def compile_one(name):
         run(*CC, *STRICT, *options, "-D_GNU_SOURCE", "-I", INCLUDE, HERE / name,
-            "-o", program)
-        return program
+            "-o", folder / name.removesuffix(".c"))
 
     # Side by side: each takes seconds.
     with ThreadPoolExecutor(os.cpu_count()) as compilers:
-        names = *COMMON, *OWN
-        return dict(zip(names, compilers.map(compiled, names)))
+        list(compilers.map(compile_one, (*COMMON, *OWN)))
 
 
 def outcome(program, driver, test):

@@ -13,12 +13,14 @@ import threading
 
 import pytest
 
+from tests.slowness import SLOWNESS
+
 from .conftest import ENTER_LIMIT_NS
 from .test_process import in_thread
 
 pytestmark = pytest.mark.io_uring_only("a ring's issuer is the kernel's notion")
 
-SECONDS = 20
+SECONDS = 60 * SLOWNESS
 FLAGS = {
     "defer": {"taskrun": "defer"},
     "coop": {"taskrun": "coop"},
@@ -143,9 +145,16 @@ def test_the_binding_outlives_the_thread(bound, ops, kind):
     ring.close()
 
 
+def register_ring_fd(ring, ops):
+    answer = ops.register_ring_fd(ring)
+    if answer == -errno.EINVAL:
+        pytest.skip("no ring descriptor can be registered before Linux 5.18")
+    assert answer == 1
+
+
 def test_the_index_of_a_registered_ring_is_its_threads_alone(bound, ops):
     ring = bound()
-    assert ops.register_ring_fd(ring) == 1
+    register_ring_fd(ring, ops)
     assert ops.raw_enter_by_index(ring) == 0
     assert in_thread(ops.raw_enter_by_index, ring) == -errno.EINVAL
     assert ops.unregister_ring_fd(ring) == 1
@@ -154,8 +163,8 @@ def test_the_index_of_a_registered_ring_is_its_threads_alone(bound, ops):
 def test_a_registered_ring_outlives_the_close_of_its_descriptor(bound, ops):
     """Which is why nothing here registers one: a loop that is closed must be gone."""
     ring = bound()
+    register_ring_fd(ring, ops)
     spare = os.dup(ring.fileno())
-    assert ops.register_ring_fd(ring) == 1
     os.close(ring.fileno())
     assert ops.raw_enter_by_index(ring) == 0
     os.dup2(spare, ring.fileno())
@@ -226,9 +235,10 @@ def test_what_a_gone_thread_asked_for_is_cancelled_by_its_event(
     ring, requests, make_events = orphaned
     make_events()
     if kind == "defer":
-        # Task work of a thread that is gone is for nobody: nothing is ever posted.
+        # Task work of a thread that is gone is for nobody: nothing is ever posted, but
+        # for one answer on Linux 6.1.
         assert ops.raw_enter(ring, False, True) == -errno.EEXIST
-        assert ring.completions_count == 0
+        assert ring.completions_count <= 1
     else:
         while any(r.in_flight for r in requests.values()):
             assert select.select([ring.fileno()], [], [], SECONDS)[0]
@@ -238,6 +248,8 @@ def test_what_a_gone_thread_asked_for_is_cancelled_by_its_event(
         cancelled = [(-errno.ECANCELED, False)]
         # Only a timer needs no thread, if it may be posted from anywhere.
         assert heard.pop("timeout") in ([(-errno.ETIME, False)], cancelled)
+        # What waits in a kernel's worker: EINTR on Linux 5.10.
+        assert heard.pop("in a worker") in (cancelled, [(-errno.EINTR, False)])
         assert heard == dict.fromkeys(heard, cancelled)
     assert pair[0].recv(100) == b"data"
     assert os.read(pipe.read, 100) == b"data"

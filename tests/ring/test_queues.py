@@ -243,6 +243,7 @@ def test_one_who_fills_the_queue_each_time_starves_no_other(
 
 
 @pytest.mark.io_uring_only("accept is no operation of the epoll driver's")
+@pytest.mark.usefixtures("multishot_accept")
 def test_accepts_overflow_and_no_connection_is_lost(make_ring, options, ops, until):
     ring = make_ring(sq_entries=2, cq_entries=2, **options)
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:

@@ -128,7 +128,8 @@ def test_an_empty_pool_is_enobufs(ring, make_pool, ops, pair):
     assert arm(ring, op).bytes == b"x"
 
 
-def test_a_pool_grows_by_one_up_to_its_most(ring, make_pool, ops, pair, until):
+def test_a_pool_grows_by_one_up_to_its_most(
+        ring, make_pool, ops, pair, until, record_property):
     pool = make_pool(ring, count=1, most=8, buffer_bytes=4)
     op = ops.receive(pair[0].fileno(), pool)
     grown = []
@@ -143,7 +144,9 @@ def test_a_pool_grows_by_one_up_to_its_most(ring, make_pool, ops, pair, until):
     pair[1].send(sent)
     ring.prepare(op)
     until(ring, lambda: len(op.held) == 8)
-    assert (grown, pool.count) == ([True] * 7, 8)
+    # Up to Linux 6.12 the last buffer itself ends the request.
+    record_property("ENOBUFS with the last buffer", grown[7:] == [False])
+    assert (grown[:7], pool.count) == ([True] * 7, 8)
     op.then = None
     pair[1].send(b"more")
     until(ring, lambda: not op.in_flight)
@@ -155,8 +158,8 @@ def test_a_pool_grows_by_one_up_to_its_most(ring, make_pool, ops, pair, until):
 
 def test_many_sockets_share_one_dry_pool(ring, make_pool, ops, until):
     """Each keeps its own bytes in order, however the buffers are handed round."""
-    pairs = [socket.socketpair() for _ in range(6)]
     pool = make_pool(ring, count=2, most=2, buffer_bytes=5)
+    pairs = [socket.socketpair() for _ in range(6)]
     operations = []
     for number, (ours, peer) in enumerate(pairs):
         op = ops.receive(ours.fileno(), pool)
@@ -333,6 +336,7 @@ def test_a_poll_hears_of_a_hang_up(ring, ops, pair, until):
 
 
 @pytest.mark.io_uring_only("accept is no operation of the epoll driver's")
+@pytest.mark.usefixtures("multishot_accept")
 def test_accept_goes_on_for_every_connection(ring, ops, until):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         op = arm(ring, ops.accept(listener.fileno()))
@@ -357,6 +361,7 @@ def test_what_the_epoll_driver_does_not_know_is_refused(ring, ops, pair, until):
 
 
 @pytest.mark.io_uring_only("accept is no operation of the epoll driver's")
+@pytest.mark.usefixtures("multishot_accept")
 def test_accept_without_descriptors_ends_and_can_be_armed_again(
         io_uring, ops, in_child):
     in_child(lambda: accept_without_descriptors(ops))
@@ -372,7 +377,7 @@ def accept_without_descriptors(ops):
     listener = socket.create_server(("127.0.0.1", 0))
     peer = socket.create_connection(listener.getsockname())
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest_free = os.dup(0)
+    lowest_free = os.open(os.devnull, os.O_RDONLY)
     os.close(lowest_free)
     resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
     op = arm(ring, ops.accept(listener.fileno()))

@@ -8,7 +8,9 @@ import pytest
 import uring_loop
 from uring_loop import IOThread
 
-SECONDS = 20
+from tests.slowness import SLOWNESS
+
+SECONDS = 60 * SLOWNESS
 
 
 @pytest.fixture

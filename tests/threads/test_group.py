@@ -12,10 +12,12 @@ import pytest
 
 from uring_loop import IOThreadGroup
 
+from tests.slowness import SLOWNESS
+
 from ..parity.certificates import NAME, client_context, server_context
 from .conftest import chosen
 
-SECONDS = 20
+SECONDS = 60 * SLOWNESS
 CONNECTIONS = 24
 
 

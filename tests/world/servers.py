@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 
-SECONDS = 20
+# A server starts several Pythons, and the machine may be busy.
+SECONDS = 100
 
 # The application: who serves, on which backend, and an echo. It needs no framework.
 APPLICATION = """
