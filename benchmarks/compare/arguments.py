@@ -58,6 +58,18 @@ def parse(words=None):
     add("--server-core", type=int, default=0)
     add("--client-core", type=int, default=1)
     arguments = parser.parse_args(words)
+    set_defaults(arguments)
+    if arguments.rounds < 1 or arguments.slice_ms < 10:
+        parser.error("--rounds must be at least 1 and --slice-ms at least 10")
+    try:
+        choose(arguments)
+    except ValueError as error:
+        parser.error(str(error))
+    return arguments
+
+
+def set_defaults(arguments):
+    """Those that depend on other options."""
     if arguments.results is None:
         arguments.results = BUSY_RESULTS if arguments.busy else RESULTS
     if arguments.busy and not arguments.only:
@@ -66,17 +78,14 @@ def parse(words=None):
         arguments.rounds = QUICK_ROUNDS if arguments.quick else DEFAULT_ROUNDS
     if arguments.slice_ms is None:
         arguments.slice_ms = QUICK_SLICE_MS if arguments.quick else DEFAULT_SLICE_MS
-    if arguments.rounds < 1 or arguments.slice_ms < 10:
-        parser.error("--rounds must be at least 1 and --slice-ms at least 10")
-    try:
-        arguments.selected = catalogue.select(arguments.only, arguments.full,
-                                              arguments.quick)
-        arguments.names = list(dict.fromkeys(
-            (arguments.loops or DEFAULT_LOOPS).split(",")))
-        arguments.extra = [] if arguments.loops or arguments.quick else (
-            EXTRA_LOOPS.split(","))
-        for name in arguments.names:
-            loops.parse(name)
-    except ValueError as error:
-        parser.error(str(error))
-    return arguments
+
+
+def choose(arguments):
+    """The scenarios and loops; raises ValueError for unknown ones."""
+    arguments.selected = catalogue.select(
+        arguments.only, arguments.full, arguments.quick)
+    arguments.names = list(dict.fromkeys((arguments.loops or DEFAULT_LOOPS).split(",")))
+    arguments.extra = [] if arguments.loops or arguments.quick else (
+        EXTRA_LOOPS.split(","))
+    for name in arguments.names:
+        loops.parse(name)

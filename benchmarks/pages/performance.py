@@ -192,8 +192,8 @@ benchmarks/requirements-peers.txt`. `python -m benchmarks --list` names the scen
 `--only PATTERN` runs a few of them and replaces their lines here, `--quick` takes two
 minutes and writes nothing, `--full` adds the rest of the echo matrix. `--busy` measures
 the table with busy neighbours, and `--loops asyncio,uvloop,uring_loop,zuvloop --results
-benchmarks/results/python-3.14.json` that with zuvloop, on Python 3.14. A plain run takes
-about a quarter of an hour.
+benchmarks/results/python-3.14.json` the one of Python 3.14. A plain run takes about a
+quarter of an hour.
 `python -m benchmarks.regress` counts system calls and compares them with what
 `benchmarks/judge/regress.toml` allows.
 

@@ -234,26 +234,26 @@ def module(tmp_path):
 
 @pytest.mark.skipif(sys.dont_write_bytecode, reason="Python stores no bytecode")
 def test_stored_bytecode_is_read(module):
-    assert lazy.read_bytecode(
-        module[1].origin, module[1].cached, bytearray(1000))
+    assert lazy.read_bytecode(module[1].origin, module[1].cached)
 
 
 def test_bytecode_of_another_source_is_not_used(module):
     path, spec = module
     path.write_text("VALUE = 10\n")
-    assert lazy.read_bytecode(spec.origin, spec.cached, bytearray(1000)) is None
+    assert lazy.read_bytecode(spec.origin, spec.cached) is None
 
 
-def test_bytecode_longer_than_the_buffer_is_not_used(module):
+def test_bytecode_longer_than_what_is_read_is_not_used(module, monkeypatch):
+    monkeypatch.setattr(lazy, "MAX_BYTECODE_SIZE", 100)
     path, spec = module
-    assert lazy.read_bytecode(str(path), spec.cached, bytearray(100)) is None
+    assert lazy.read_bytecode(str(path), spec.cached) is None
 
 
 def test_bytecode_of_moved_files_is_not_used(module, tmp_path):
     """Its tracebacks would name the old path."""
     path, spec = module
     moved = path.rename(tmp_path / "moved.py")
-    assert lazy.read_bytecode(str(moved), spec.cached, bytearray(1000)) is None
+    assert lazy.read_bytecode(str(moved), spec.cached) is None
 
 
 def test_bytecode_that_is_missing_is_made():
