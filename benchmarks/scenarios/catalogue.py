@@ -218,6 +218,9 @@ def _applications():
                    "64 connections", group, "http", "uvicorn", protocol="tls",
                    variants=(loops.STDLIB_TLS, loops.FASTNET),
                    chart=True, needs=("uvicorn", "httptools"))
+    yield Scenario("fastapi", "FastAPI, JSON and a dependency, wrk, 64 connections",
+                   group, "http", "fastapi", chart=True,
+                   needs=("uvicorn", "httptools", "fastapi"))
     yield Scenario("aiohttp", "aiohttp server hello, wrk, 64 connections", group,
                    "http", "aiohttp", quick=True, chart=True, needs=("aiohttp",))
     yield Scenario("websockets", "websockets echo, 64 connections, 1 KiB", group,

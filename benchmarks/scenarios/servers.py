@@ -201,14 +201,34 @@ async def _start_sock(where):
 
 
 async def _start_uvicorn(where):
-    import uvicorn
-
     headers = [(b"content-type", b"text/plain"), (b"content-length", b"13")]
 
     async def app(scope, receive, send):
         await send({"type": "http.response.start", "status": 200,
                     "headers": headers})
         await send({"type": "http.response.body", "body": b"Hello, world!"})
+
+    return await _uvicorn_with(app, where)
+
+
+async def _start_fastapi(where):
+    """An application of some life: JSON, a parameter with a type, a dependency."""
+    from fastapi import Depends, FastAPI
+
+    async def database():
+        yield {"greeting": "Hello, world!"}
+
+    app = FastAPI()
+
+    @app.get("/")
+    async def hello(number: int = 1, db: dict = Depends(database)):
+        return {"number": number, "greeting": db["greeting"]}
+
+    return await _uvicorn_with(app, where)
+
+
+async def _uvicorn_with(app, where):
+    import uvicorn
 
     listener = _listener(where)
     config = uvicorn.Config(app, http="httptools", lifespan="off", ws="none",
@@ -273,6 +293,7 @@ KINDS = {
     "tls-streams": _start_streams,
     "sock": _start_sock,
     "uvicorn": _start_uvicorn,
+    "fastapi": _start_fastapi,
     "aiohttp": _start_aiohttp,
     "websockets": _start_websockets,
 }

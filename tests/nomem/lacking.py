@@ -59,10 +59,19 @@ def turn(loop, count=5):
 
 
 def run_lacking(loop, lacking, function=lambda: None, elsewhere=False):
-    """Run the loop for one iteration, the function in it, while memory is missing;
-    `elsewhere` in another thread, to which the loop moves."""
-    def run():
+    """Run the loop for one iteration in which memory is missing, from the function on;
+    `elsewhere`: from its start on, in another thread, to which the loop moves."""
+    def start():
+        # Made before: the end of the run needs memory, too. They run behind the
+        # completions of this iteration.
+        loop.call_soon(lacking.end)
+        loop.call_soon(loop.stop)
         lacking.begin()
+        function()
+
+    def run():
+        if elsewhere:
+            lacking.begin()
         try:
             loop.run_forever()
         except MemoryError:
@@ -74,11 +83,12 @@ def run_lacking(loop, lacking, function=lambda: None, elsewhere=False):
         finally:
             lacking.end()
 
-    # Made before: the end of the run needs memory, too.
-    loop.call_soon(function)
-    loop.call_soon(lacking.end)
-    loop.call_soon(loop.stop)
-    in_thread(run) if elsewhere else run()
+    if elsewhere:
+        loop.call_soon(loop.stop)
+        in_thread(run)
+    else:
+        loop.call_soon(start)
+        run()
     # The stop() that a failed run has not used.
     loop.call_soon(loop.stop)
     loop.run_forever()

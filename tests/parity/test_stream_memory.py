@@ -15,7 +15,7 @@ from .framework import open_fds, promise
 pytest.importorskip(
     "_testcapi", reason="this CPython was built without its test module")
 
-from ..nomem.lacking import Lacking, run_lacking, turn  # noqa: E402
+from ..nomem.lacking import PythonLacks, run_lacking, turn  # noqa: E402
 
 # The first allocation that fails, and how many fail in a row.
 FAILURES = [(first, count) for count in (1, 3, 8) for first in range(0, 40)]
@@ -108,7 +108,7 @@ def read_with_failure(loop, owned, kind, before, size, failure):
     far.sendall(pattern(before))
     loop.run_until_complete(received(protocol, before))
     far.sendall(pattern(size, seed=2))
-    run_lacking(loop, Lacking(*failure))
+    run_lacking(loop, PythonLacks(*failure))
     try:
         far.sendall(b"behind")
     except OSError:
@@ -162,7 +162,7 @@ def write_with_failure(loop, owned, data, failure):
             transport.write(part)
             written[number] = True
 
-    run_lacking(loop, Lacking(*failure), write)
+    run_lacking(loop, PythonLacks(*failure), write)
     transport.write(b"behind")
     transport.close()
     got = b""
