@@ -15,11 +15,13 @@ SECONDS = 50
 
 @pytest.fixture
 def sources(tmp_path):
-    """What setup.py reads, with empty C files, and a Cython that is not there."""
+    """What setup.py reads, with empty C files in place of those that Cython makes, and
+    a Cython that is not there."""
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "uring_loop", tmp_path / "uring_loop",
                     ignore=shutil.ignore_patterns("*.so", "*.c", "__pycache__"))
+    shutil.copy(ROOT / "uring_loop" / "native.c", tmp_path / "uring_loop")
     for source in tmp_path.glob("uring_loop/*/*.pyx"):
         source.with_suffix(".c").write_text("")
     hidden = tmp_path / "hidden"
@@ -64,7 +66,8 @@ def test_without_c_files_and_cython_it_names_cython(sources):
 
 
 def test_with_the_c_files_it_compiles_without_cython(sources):
-    """Empty files make an object without a module: nothing but the compiler ran."""
+    """Empty files make an object without their modules: nothing but the compiler
+    ran."""
     compiled = subprocess.run(
         [sys.executable, "setup.py", "-q", "build_ext"], cwd=sources, text=True,
         capture_output=True, timeout=SECONDS,
