@@ -122,6 +122,34 @@ def test_a_signal_cancels_all_calls(module, driver, number, status):
     assert (output, process.returncode) == ("cleaned\n" * 2, status)
 
 
+SIGNALS = """
+import os, random, signal, threading
+from uring_loop.cli.in_threads import Events, signals_go_to
+
+def send():
+    while True:
+        asked.acquire()
+        for _ in range(random.randrange(400)):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+asked = threading.Semaphore(0)
+threading.Thread(target=send, daemon=True).start()
+with Events() as events:
+    for _ in range(500):
+        with signals_go_to(events):
+            asked.release()
+            assert events.get() == signal.SIGTERM
+print("all")
+"""
+
+
+def test_no_signal_is_lost_that_comes_just_before_the_wait():
+    """A wait for a lock, such as Queue.get(), loses one of ten."""
+    ended = python("-c", SIGNALS)
+    assert ended.stdout == "all\n", ended.stderr
+
+
 def test_a_second_signal_ends_what_does_not_end(module):
     source = WAITING.replace('["hang"]', "[]")
     with started(module(source), "--threads", "2", "program:main") as process:

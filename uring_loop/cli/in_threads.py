@@ -12,6 +12,7 @@ import contextlib
 import importlib
 import queue
 import signal
+import socket
 import sys
 
 from uring_loop.threads.iothread_group import IOThreadGroup
@@ -30,10 +31,9 @@ def main(arguments):
 
 def run(function, count):
     """Call the function in each thread; raise what ended the program."""
-    # Its put() may be called by a signal handler at any point.
-    events = queue.SimpleQueue()
     reason = None
-    with signals_go_to(events.put), IOThreadGroup(count, "run") as group:
+    with (Events() as events, signals_go_to(events),
+            IOThreadGroup(count, "run") as group):
         calls = {Call(thread, function, events.put) for thread in group.threads}
         while calls:
             event = events.get()
@@ -54,15 +54,51 @@ def reason_to_end(event):
     return SystemExit(128 + event)
 
 
+class Events:
+    """A queue that the main thread waits for, to which signal handlers may put.
+
+    Python's handler of a signal that comes just before a thread waits for a lock runs
+    after that wait. So this one waits for bytes: `wakeup_fd` is for
+    signal.set_wakeup_fd().
+    """
+
+    def __init__(self):
+        self._queue = queue.SimpleQueue()
+        self._receiver, self._sender = socket.socketpair()
+        self._sender.setblocking(False)
+        self.wakeup_fd = self._sender.fileno()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._receiver.close()
+        self._sender.close()
+
+    def put(self, event):
+        self._queue.put(event)
+        # Full: there is enough to wake up for.
+        with contextlib.suppress(BlockingIOError):
+            self._sender.send(b"\0")
+
+    def get(self):
+        while True:
+            try:
+                return self._queue.get_nowait()
+            except queue.Empty:
+                self._receiver.recv(4096)
+
+
 @contextlib.contextmanager
-def signals_go_to(put):
+def signals_go_to(events):
     """The first signal is put; a second one ends the process."""
     def handler(number, frame):
         for each in before:
             signal.signal(each, signal.SIG_DFL)
-        put(number)
+        events.put(number)
 
     before = {}
+    wakeup_fd = signal.set_wakeup_fd(events.wakeup_fd, warn_on_full_buffer=False)
     for number in (signal.SIGINT, signal.SIGTERM):
         before[number] = signal.signal(number, handler)
     try:
@@ -70,6 +106,7 @@ def signals_go_to(put):
     finally:
         for number, old in before.items():
             signal.signal(number, old)
+        signal.set_wakeup_fd(wakeup_fd)
 
 
 class Call:
