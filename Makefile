@@ -13,7 +13,8 @@ VENV ?= .venv
 HOST ?= 127.0.0.1
 PORT ?= 8000
 
-SOURCES := $(wildcard uring_loop/*/*.p[yx][xd] include/*.h) setup.py pyproject.toml
+SOURCES := $(wildcard uring_loop/*/*.p[yx][xd] uring_loop/*.c include/*.h) setup.py \
+	pyproject.toml
 PIP := $(VENV)/bin/pip --disable-pip-version-check install
 
 .PHONY: serve test examples docs clean

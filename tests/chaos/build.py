@@ -81,11 +81,9 @@ def copy_changed(source, target):
 
 
 def ignored(folder, names):
-    """Products of the checkout's own build."""
-    skipped = set(SKIPPED(folder, names))
-    if "uring_loop" in pathlib.Path(folder).parts[-2:]:
-        skipped |= {name for name in names if name.endswith(".c")}
-    return skipped
+    """Products of the checkout's own build: C files that Cython has made are some."""
+    made = {name.removesuffix("pyx") + "c" for name in names if name.endswith(".pyx")}
+    return {*SKIPPED(folder, names), *made.intersection(names)}
 
 
 if __name__ == "__main__":
