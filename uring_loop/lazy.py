@@ -22,6 +22,7 @@ import threading
 from functools import partial
 from importlib._bootstrap import module_from_spec
 from importlib._bootstrap_external import MAGIC_NUMBER
+from importlib.machinery import ExtensionFileLoader, SourceFileLoader
 from types import ModuleType
 
 # The modules in the shared object, each after those that it imports. The order and the
@@ -222,19 +223,18 @@ def register_compiled():
     native = load_extension(f"{__package__}._native", path)
     for name in COMPILED:
         name = f"{__package__}.{name}"
-        spec = extension_spec(name, path)
+        spec = file_spec(ExtensionFileLoader, name, path)
         register(create_module(native, spec), spec, spec.loader.exec_module)
 
 
-def extension_spec(name, path):
-    loader = importlib.machinery.ExtensionFileLoader(name, path)
-    spec = importlib.machinery.ModuleSpec(name, loader, origin=path)
+def file_spec(loader_type, name, path):
+    spec = importlib.machinery.ModuleSpec(name, loader_type(name, path), origin=path)
     spec.has_location = True
     return spec
 
 
 def load_extension(name, path):
-    spec = extension_spec(name, path)
+    spec = file_spec(ExtensionFileLoader, name, path)
     module = sys.modules[name] = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -263,7 +263,7 @@ def register_python():
         folder, prefix = FOLDER, __package__
         if package:
             folder, prefix = f"{folder}/{package}", f"{prefix}.{package}"
-        spec = source_spec(prefix, f"{folder}/__init__.py")
+        spec = file_spec(SourceFileLoader, prefix, f"{folder}/__init__.py")
         if package:
             spec.submodule_search_locations = [folder]
             register_source(spec, spec.cached)
@@ -271,8 +271,9 @@ def register_python():
         # Where bytecode is depends on Python's settings: ask once for each folder.
         start, _, end = (spec.cached or "").rpartition("__init__")
         for name in modules:
-            register_source(source_spec(f"{prefix}.{name}", f"{folder}/{name}.py"),
-                            f"{start}{name}{end}")
+            register_source(
+                file_spec(SourceFileLoader, f"{prefix}.{name}", f"{folder}/{name}.py"),
+                f"{start}{name}{end}")
 
 
 def load_stdlib_extension(name):
@@ -294,15 +295,8 @@ def register_stdlib():
             folder = os.path.dirname(threading.__file__)
             if package:
                 folder = importlib.import_module(package).__path__[0]
-            spec = source_spec(name, f"{folder}/{basename}.py")
+            spec = file_spec(SourceFileLoader, name, f"{folder}/{basename}.py")
             register_source(spec, spec.cached)
-
-
-def source_spec(name, path):
-    loader = importlib.machinery.SourceFileLoader(name, path)
-    spec = importlib.machinery.ModuleSpec(name, loader, origin=path)
-    spec.has_location = True
-    return spec
 
 
 def register_source(spec, bytecode_path):
