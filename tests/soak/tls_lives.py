@@ -25,6 +25,7 @@ import time
 import uring_loop
 
 from tests.parity import certificates
+from tests.parity.tls_peer import CHUNK_BYTES, Peer
 
 AT_ONCE = 50
 FIRST = 1000
@@ -88,19 +89,16 @@ def alert(chance, data):
 DAMAGES = (flip, flip, flip, insert, cut, repeat, rubbish, false_length, alert)
 
 
-class Client:
-    """ssl on memory; what it sends may be damaged once, at the send of that number."""
+class Client(Peer):
+    """What it sends may be damaged once, at the send of that number."""
 
     def __init__(self, loop, sock, context, chance, damaged_send):
-        self.loop, self.sock, self.chance = loop, sock, chance
-        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self.incoming, self.outgoing,
-                                    server_hostname=certificates.NAME)
+        super().__init__(loop, sock, context, server_hostname=certificates.NAME)
+        self.chance = chance
         self.sends_left = damaged_send
         self.written = bytearray()
 
-    async def flush(self):
-        data = self.outgoing.read()
+    async def send_raw(self, data):
         if not data:
             return
         if self.sends_left == 0:
@@ -108,27 +106,19 @@ class Client:
         self.sends_left -= 1
         if self.chance.random() < 0.2:
             place = self.chance.randrange(len(data) + 1)
-            await self.loop.sock_sendall(self.sock, data[:place])
+            await super().send_raw(data[:place])
             await asyncio.sleep(0)
             data = data[place:]
-        await self.loop.sock_sendall(self.sock, data)
+        await super().send_raw(data)
 
-    async def until_done(self, step):
-        while True:
-            try:
-                result = step()
-            except ssl.SSLWantReadError:
-                await self.flush()
-            else:
-                await self.flush()
-                return result
-            data = await self.loop.sock_recv(self.sock, 65536)
-            if not data:
-                raise ConnectionResetError
-            self.incoming.write(data)
+    async def receive(self):
+        data = await self.loop.sock_recv(self.sock, CHUNK_BYTES)
+        if not data:
+            raise ConnectionResetError
+        self.incoming.write(data)
 
     async def live(self):
-        await self.until_done(self.tls.do_handshake)
+        await self.handshake()
         for _ in range(self.chance.randrange(ROUNDS)):
             piece = self.chance.randbytes(self.chance.randrange(1, MOST_BYTES))
             self.written += piece
