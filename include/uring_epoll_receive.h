@@ -79,8 +79,8 @@ uring_epoll_next_buffer(const struct uring_epoll_group *group)
 struct uring_epoll_received {
 	int res;
 	uint32_t flags;
-	/* The buffer was filled: the socket may hold more. */
-	bool filled;
+	/* The socket may hold more: the buffer was filled, or this was one message. */
+	bool more;
 	/* This completion ends a multishot request. */
 	bool last;
 };
@@ -141,7 +141,7 @@ static inline void uring_epoll_receive_once(struct uring_epoll *ep,
 	size_t size;
 
 	out->flags = 0;
-	out->filled = out->last = false;
+	out->more = out->last = false;
 	if (!buffer) {
 		out->res = -ENOBUFS;
 		return;
@@ -152,10 +152,11 @@ static inline void uring_epoll_receive_once(struct uring_epoll *ep,
 		size = request->len;
 	if (request->opcode == IORING_OP_RECVMSG) {
 		out->res = uring_epoll_receive_message(request, memory, size, out);
+		out->more = true;
 	} else {
 		out->res = uring_result(recv(request->fd, memory, size,
 					     (int)(request->msg_flags | MSG_DONTWAIT)));
-		out->filled = (size_t)out->res == size;
+		out->more = (size_t)out->res == size;
 	}
 	if (out->res <= 0)
 		return;
@@ -194,7 +195,7 @@ static inline bool uring_epoll_receive_provided(struct io_uring *ring,
 		}
 		uring_epoll_post(ring, user_data, got.res,
 				 got.flags | IORING_CQE_F_MORE);
-		if (!got.filled || !uring_epoll_has_room(ring))
+		if (!got.more || !uring_epoll_has_room(ring))
 			return true;
 	}
 	return true;

@@ -1,7 +1,6 @@
 """Differences between Python versions; no other module depends on the version."""
 
 import asyncio
-import contextvars
 import importlib
 import sys
 import threading
@@ -73,17 +72,12 @@ else:
 
 # From 3.15 on all callbacks of a connection run in one context, made with it. Earlier
 # versions copy the context for each callback from that of its cause.
-if sys.version_info >= (3, 15):
-    connection_context = contextvars.copy_context
+CONTEXT_PER_CONNECTION = sys.version_info >= (3, 15)
 
-    def accepted_context():
-        """That of a connection that the current task serves."""
-        return asyncio.current_task().get_context()
-else:
-    def connection_context():
-        return None
 
-    accepted_context = connection_context
+def accepted_context():
+    """That of a connection that the current task serves; None before 3.15."""
+    return asyncio.current_task().get_context() if CONTEXT_PER_CONNECTION else None
 
 
 def context_option(context):

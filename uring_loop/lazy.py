@@ -51,6 +51,8 @@ PYTHON = {
     "guest": ("guest",),
     "threads": ("iothread", "iothread_group", "sharded_server"),
 }
+# Packages whose own file has nothing but a docstring.
+EMPTY = ("driver", "scheduler", "net", "process", "threads")
 # Modules of the stdlib that asyncio, socket and ssl import when they need them: the
 # codec of host names, and the thread pool.
 STDLIB = ("encodings.idna", "stringprep", "queue", "concurrent.futures.thread")
@@ -64,7 +66,8 @@ MAX_BYTECODE_SIZE = 1 << 16
 # Tools ask every module for names such as __wrapped__. These are a module's own.
 OWN_SPECIAL_NAMES = ("__all__", "__pyx_capi__", "__version__")
 
-# Names of the modules that have not run -> function that runs the module.
+# Names of the modules that have not run -> the bytecode, as in its file; or a function
+# that returns the module's code; or COMPILED, if the code is in the shared object.
 _waiting = {}
 _lock = threading.RLock()
 
@@ -121,18 +124,27 @@ class RunningModule(ModuleType):
 def run(module):
     """Run the module if it has not run. Other threads wait for its end."""
     with _lock:
-        start = _waiting.pop(module.__name__, None)
-        if start is None:
+        code = _waiting.pop(module.__name__, None)
+        if code is None:
             # It has run, or this thread is running it and a cycle leads here.
             return
         module.__class__ = RunningModule
         try:
-            without_collections(start, module)
+            without_collections(execute, code, module)
         except BaseException:
-            _waiting[module.__name__] = start
+            _waiting[module.__name__] = code
             module.__class__ = LazyModule
             raise
         module.__class__ = ModuleType
+
+
+def execute(code, module):
+    if code is COMPILED:
+        module.__loader__.exec_module(module)
+    elif isinstance(code, bytes):
+        exec(marshal.loads(memoryview(code)[HEADER.size:]), vars(module))
+    else:
+        exec(code(), vars(module))
 
 
 def without_collections(function, *args):
@@ -180,14 +192,18 @@ def register_all():
     register_stdlib()
 
 
-def register(module, spec, start):
-    """Put a module into sys.modules and its package; `start` will run it."""
+def register(module, spec, code):
+    """Put a module that has not run into sys.modules and its package."""
+    place(module, spec)
+    module.__class__ = LazyModule
+    _waiting[spec.name] = code
+
+
+def place(module, spec):
     module.__spec__ = spec
     module.__loader__ = spec.loader
     module.__package__ = spec.parent
     module.__file__ = spec.origin
-    module.__class__ = LazyModule
-    _waiting[spec.name] = start
     sys.modules[spec.name] = module
     package, _, name = spec.name.rpartition(".")
     if package:
@@ -224,7 +240,7 @@ def register_compiled():
     for name in COMPILED:
         name = f"{__package__}.{name}"
         spec = file_spec(ExtensionFileLoader, name, path)
-        register(create_module(native, spec), spec, spec.loader.exec_module)
+        register(create_module(native, spec), spec, COMPILED)
 
 
 def file_spec(loader_type, name, path):
@@ -266,7 +282,10 @@ def register_python():
         spec = file_spec(SourceFileLoader, prefix, f"{folder}/__init__.py")
         if package:
             spec.submodule_search_locations = [folder]
-            register_source(spec, spec.cached)
+            if package in EMPTY:
+                place(ModuleType(prefix), spec)
+            else:
+                register_source(spec, spec.cached)
             vars(sys.modules[prefix])["__path__"] = [folder]
         # Where bytecode is depends on Python's settings: ask once for each folder.
         start, _, end = (spec.cached or "").rpartition("__init__")
@@ -300,16 +319,10 @@ def register_stdlib():
 
 
 def register_source(spec, bytecode_path):
-    bytecode = read_bytecode(spec.origin, bytecode_path)
-    if bytecode is None:
-        spec, load = load_without_bytecode(spec)
-    else:
-        load = partial(marshal.loads, bytecode)
-
-    def start(module):
-        exec(load(), vars(module))
-
-    register(ModuleType(spec.name), spec, start)
+    code = read_bytecode(spec.origin, bytecode_path)
+    if code is None:
+        spec, code = load_without_bytecode(spec)
+    register(ModuleType(spec.name), spec, code)
 
 
 def load_without_bytecode(spec):
@@ -330,9 +343,9 @@ def load_without_bytecode(spec):
 
 
 def read_bytecode(path, bytecode_path):
-    """A module's bytecode as the import system has stored it; None if there is none
-    that is up to date. `get_code()` takes ten times as long, since it also unpacks it.
-    """
+    """A module's bytecode file as the import system has stored it; None if there is
+    none that is up to date. `get_code()` takes ten times as long, since it also unpacks
+    it."""
     try:
         source = os.stat(path)
         descriptor = os.open(bytecode_path, os.O_RDONLY | os.O_CLOEXEC)
@@ -348,7 +361,7 @@ def read_bytecode(path, bytecode_path):
         return None
     # The path of the source is part of the code, for tracebacks. It is another one
     # if the files have been moved since.
-    return memoryview(code)[HEADER.size:] if os.fsencode(path) in code else None
+    return code if os.fsencode(path) in code else None
 
 
 without_collections(register_all)

@@ -75,6 +75,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
             selector = watches.WatchSet(self)
             selector = RingSelector(selector)
             super().__init__(selector)
+            self._transport_refs = self._transports.data
         except BaseException:
             self._undo_making(selector)
             raise
@@ -309,7 +310,7 @@ class Loop(LoopCore, asyncio.SelectorEventLoop):
 
     def _make_socket_transport(self, sock, protocol, waiter=None, *, extra=None,
                                server=None, context=None):
-        if sock.fileno() in self._transports.data:
+        if sock.fileno() in self._transport_refs:
             _compat.refuse_second_transport(self, sock)
         if overridden_sockets.overrides_io(sock):
             return overridden_sockets.OverriddenSocketTransport(

@@ -26,10 +26,13 @@ from benchmarks.measure.syscalls import CallCounter
 from benchmarks.scenarios import catalogue
 
 REFERENCE = Path(__file__).with_name("regress.toml")
-LOOP = "uring_loop:backend=io_uring"
+LOOP = "uring_loop:backend={}"
 SLICE_SECONDS = 0.3
-PATHS = ("tcp-protocol-1-1k", "tcp-protocol-64-1k", "udp-64-512", "tcp-sock-64-1k",
-         "sleep-zero", "threadsafe")
+SCENARIOS = ("tcp-protocol-1-1k", "tcp-protocol-64-1k", "udp-64-512",
+             "tcp-sock-64-1k", "sleep-zero", "threadsafe", "connect-close")
+PATHS = tuple(f"{name}@{driver}" for driver in ("io_uring", "epoll")
+              for name in SCENARIOS)
+COUNTED = LOOP.format("io_uring")
 COUNTED_BODIES = ("sleep-zero", "call-soon-burst", "timer-churn", "task-gather")
 INSTRUCTIONS_TOLERANCE = 0.05
 PYTHON = platform.python_version()
@@ -109,7 +112,9 @@ def within(entry, calls):
 def counted(path):
     """{system call: how often per operation}, of one path in a fresh process."""
     need_program("strace")
-    scenario, = catalogue.select([path], full=False, quick=False)
+    name, _, driver = path.partition("@")
+    scenario, = catalogue.select([name], full=False, quick=False)
+    loop = LOOP.format(driver)
     cores = sorted(os.sched_getaffinity(0))
     server, client = {cores[0]}, {cores[-1]}
     runner_type = MicroRunner if scenario.runner == "micro" else LoadRunner
@@ -117,11 +122,11 @@ def counted(path):
         scratch = Scratch(folder)
         counter = CallCounter(scratch, client)
         with runner_type(scenario, scratch, server, client) as runner:
-            for error in runner.start([LOOP]).values():
+            for error in runner.start([loop]).values():
                 raise BenchmarkError(f"{path}: {error}")
-            runner.warm_up(LOOP, SLICE_SECONDS)
+            runner.warm_up(loop, SLICE_SECONDS)
             names = counter.with_strace(
-                runner.pid(LOOP), lambda: runner.slice(LOOP, SLICE_SECONDS).requests)
+                runner.pid(loop), lambda: runner.slice(loop, SLICE_SECONDS).requests)
     return {name: count for name, count in names.items() if name not in NOT_OURS}
 
 
@@ -132,7 +137,7 @@ def instructions_of(bodies):
     kinds = [scenario.kind for body in bodies
              for scenario in catalogue.select([body], full=False, quick=False)]
     with tempfile.TemporaryDirectory(prefix="uring_loop-regress-") as folder:
-        counts = instructions.per_operation(LOOP, kinds, os.sched_getaffinity(0),
+        counts = instructions.per_operation(COUNTED, kinds, os.sched_getaffinity(0),
                                             Scratch(folder))
     return {body: round(counts[kind]) for body, kind in zip(bodies, kinds)}
 
@@ -140,7 +145,7 @@ def instructions_of(bodies):
 def as_toml(reference):
     parts = [HEADER]
     for path, entry in reference["calls"].items():
-        parts.append(f"\n[calls.{path}]\ncalls = {entry['calls']:.2f}\n"
+        parts.append(f"\n[calls.\"{path}\"]\ncalls = {entry['calls']:.2f}\n"
                      f"tolerance = {entry['tolerance']:.2f}\n")
     for version, entries in reference["instructions"].items():
         parts.append(f'\n[instructions."{version}"]\n')

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.judge import regressions
 from benchmarks.measure import instructions
 
-PATH = "tcp-protocol-1-1k"
+PATH = "tcp-protocol-1-1k@io_uring"
 MISSING = [name for name in ("strace", "cc") if shutil.which(name) is None]
 counts = pytest.mark.skipif(
     bool(MISSING), reason=f"missing {' and '.join(MISSING)}: apt install strace gcc")

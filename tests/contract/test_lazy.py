@@ -1,5 +1,6 @@
 """The modules that are registered at start-up and run when they are first used."""
 
+import ast
 import importlib.machinery
 import os
 import pathlib
@@ -63,6 +64,13 @@ def test_every_python_module_is_listed_once():
     modules = {".".join(parts) for parts in paths if parts[-1] != "__init__"}
     assert set(lazy.PYTHON) == packages | {""}
     assert sorted(python_modules()) == sorted(modules - ORDINARY)
+
+
+def test_only_packages_without_code_are_not_run():
+    empty = {package for package in lazy.PYTHON if package
+             and [*map(type, ast.parse((PACKAGE / package / "__init__.py").read_text(
+                 "utf-8")).body)] == [ast.Expr]}
+    assert set(lazy.EMPTY) == empty
 
 
 def test_names_without_their_folders_are_unique():
@@ -305,14 +313,11 @@ for module in (queue, stringprep):
 def test_a_second_thread_waits_until_a_module_has_run():
     """Half of its names are there while the first thread runs it."""
     module = types.ModuleType("uring_loop_half")
+    code = compile(
+        "first = 1; begun.set(); ending.wait(10); second = 2", "half", "exec")
     begun, ending, over = (threading.Event() for _ in range(3))
+    vars(module).update(begun=begun, ending=ending)
     seen = []
-
-    def start(module):
-        vars(module)["first"] = 1
-        begun.set()
-        ending.wait(10)
-        vars(module)["second"] = 2
 
     def use():
         begun.wait(10)
@@ -320,7 +325,7 @@ def test_a_second_thread_waits_until_a_module_has_run():
         over.set()
 
     module.__class__ = lazy.LazyModule
-    lazy._waiting[module.__name__] = start
+    lazy._waiting[module.__name__] = lambda: code
     threads = [threading.Thread(target=lambda: module.second),
                threading.Thread(target=use)]
     for thread in threads:

@@ -4,6 +4,7 @@ Whether something has been sent is asked of the peer, a plain socket, without wa
 """
 
 import asyncio
+import collections
 import contextlib
 import os
 import socket
@@ -239,18 +240,19 @@ def test_an_interruption_in_one_connections_end_keeps_no_other_waiting(loop, tra
         await settle(loop)
 
     loop.run_until_complete(prepare())
-    schedule = loop.call_soon
+    class Ready(collections.deque):
+        interrupts = True
 
-    def interrupted(callback, *args, **options):
-        if callback == failing._call_connection_lost:
-            loop.call_soon = schedule
-            raise KeyboardInterrupt
-        return schedule(callback, *args, **options)
+        def append(self, handle):
+            if self.interrupts and handle._callback == failing._call_connection_lost:
+                self.interrupts = False
+                raise KeyboardInterrupt
+            super().append(handle)
 
-    loop.call_soon = interrupted
-    schedule(failing.write, b"in vain")
-    schedule(behind.write, b"all the same")
-    schedule(lambda: None)
+    loop._ready = Ready()
+    loop.call_soon(failing.write, b"in vain")
+    loop.call_soon(behind.write, b"all the same")
+    loop.call_soon(lambda: None)
     with pytest.raises(KeyboardInterrupt):
         loop.run_forever()
     assert there(peer_2) == b"all the same"

@@ -116,6 +116,27 @@ async def test_pausing_again_and_again_in_a_flood(loop, trace, kind):
     await close(transport, protocol, peer)
 
 
+@promise
+async def test_what_a_long_piece_schedules_runs_before_the_next_piece(loop, trace):
+    """As on asyncio; pieces that each fit a buffer of the pool may follow at once."""
+    due, early = [], []
+
+    class Scheduler(Recorder):
+        def _note_data(self, chunk):
+            super()._note_data(chunk)
+            if len(chunk) >= 1 << 16:
+                early.extend(due)
+                due.append(len(chunk))
+                loop.call_soon(due.clear)
+
+    protocol = Scheduler(trace)
+    transport, peer = await wired(loop, "tcp", protocol)
+    await in_thread(loop, peer.sendall, pattern(4 * FLOOD))
+    await protocol.receives(4 * FLOOD)
+    assert early == []
+    await close(transport, protocol, peer)
+
+
 @parity
 async def test_pause_and_resume_may_be_repeated(loop, trace):
     protocol = Recorder(trace)

@@ -78,6 +78,29 @@ async def test_an_echo(loop, trace):
     await close(client, server)
 
 
+@promise
+async def test_datagrams_that_wait_are_received_in_one_iteration(loop, trace):
+    """Each wait costs a system call; on asyncio it brings one datagram."""
+    iterations = []
+
+    class Noting(DatagramRecorder):
+        def datagram_received(self, data, address):
+            super().datagram_received(data, address)
+            iterations.append(loop.statistics().iterations)
+
+    transport, protocol = await loop.create_datagram_endpoint(
+        lambda: Noting(trace), local_addr=LOCAL)
+    # Reading starts an iteration after connection_made().
+    await settle(loop)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.connect(transport.get_extra_info("sockname"))
+        for number in range(4):
+            peer.send(bytes([number]))
+        await protocol.receives(4)
+    assert len(set(iterations)) == 1
+    await close((transport, protocol))
+
+
 @parity
 async def test_many_datagrams_keep_their_order(loop, trace):
     server = await endpoint(loop, trace.lane("server"), local_addr=LOCAL)

@@ -7,7 +7,8 @@ from libc.errno cimport EAGAIN, EALREADY, EINPROGRESS, EINTR, errno
 import socket
 from asyncio import base_events
 
-from uring_loop._compat import connection_context
+from uring_loop._compat import CONTEXT_PER_CONNECTION
+from uring_loop.driver.capi cimport PyContext_CopyCurrent
 from uring_loop.driver.libc cimport (
     AF_INET, AF_INET6, IPPROTO_TCP, POLLOUT, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET,
     SO_ERROR, getsockopt, inet_pton, poll, pollfd)
@@ -96,6 +97,7 @@ async def create_connection(
     """asyncio's method. The most common case, a numeric address without options, has
     the same steps compiled, without the branches for the options."""
     cdef SocketWait wait
+    cdef StreamTransport transport
     cdef int family = 0
     if not options and not self.debug:
         family = numeric_family(host, port)
@@ -117,10 +119,13 @@ async def create_connection(
         sock.close()
         raise
     # Copied first: what the factory sets is not seen by the protocol, as on asyncio.
-    context = connection_context()
+    transport = StreamTransport.__new__(StreamTransport)
+    if CONTEXT_PER_CONNECTION:
+        transport.own_context = PyContext_CopyCurrent()
     protocol = protocol_factory()
     waiter = self.create_future()
-    transport = StreamTransport(self, sock, protocol, waiter, context=context)
+    transport.open(self, sock, protocol, None, None)
+    transport.begin(waiter)
     try:
         await waiter
     except BaseException:
@@ -144,17 +149,16 @@ cdef int numeric_family(host, port) except -1:
 cdef bint is_unchanged(loop) except -1:
     """Are all STEPS, the method that makes the transport, and the socket class the
     original ones, without patch or override?"""
+    # Looked up in the class: a bound method would be made of each.
+    cdef object cls = type(loop)
+    cdef dict patched = loop.__dict__
     if socket.socket is not Socket or base_events.socket is not socket:
         return False
     for name, function in STEPS:
-        if function_of(getattr(loop, name)) is not function:
+        if name in patched or getattr(cls, name) is not function:
             return False
-    return (function_of(loop._make_socket_transport)
-            is function_of(loop._own_make_socket_transport))
-
-
-cdef object function_of(method):
-    return getattr(method, "__func__", None)
+    return ("_make_socket_transport" not in patched
+            and cls._make_socket_transport is cls._own_make_socket_transport)
 
 
 cdef tuple STEPS = (

@@ -108,7 +108,7 @@ cdef class DatagramTransport(Transport):
         # The user's socket may have other owners, such as forked processes. Nothing may
         # take a datagram from them that is not delivered at once.
         self.user_socket = self.by_readiness = user_socket
-        Transport.__init__(self, loop, sock, protocol, extra)
+        self.open(loop, sock, protocol, extra, None)
         self.address = address
         self.name_bytes = NAME_BYTES.get(sock.family, 0)
         if self.name_bytes:

@@ -38,11 +38,10 @@ cdef class Listener(Waiter):
     cdef int make_task(self, int fd, const RawName *peer, shared) except -1
     cdef int make_transport(
         self, StreamTransport transport, int fd, const RawName *peer, shared) except -1
-    cdef bint has_other_work(self) except -1
     cdef Py_ssize_t accept_some(self) except -1
     cdef int detect_sharing(self, Py_ssize_t count) except -1
     cdef int presume_sharing(self) except -1
     cdef int yield_turn(self) except -1
     cdef int end_turn(self) except -1
-    cdef bint has_connection(self) except -1
+    cdef bint has_connection(self) noexcept
     cdef int failed(self, int error) except -1

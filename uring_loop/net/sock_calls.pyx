@@ -72,7 +72,7 @@ cdef SocketWait begin_connect_wait(LoopCore loop, sock):
 cdef SocketWait new_wait(LoopCore loop, sock, bint writing):
     cdef SocketWait wait = SocketWait.__new__(SocketWait)
     wait.fd = sock.fileno()
-    if wait.fd in loop._transports.data:
+    if wait.fd in loop._transport_refs:
         # Raises RuntimeError if that transport still uses the descriptor.
         loop._ensure_fd_no_transport(wait.fd)
     wait.loop = loop

@@ -86,7 +86,7 @@ cdef class Transport(GatheringWriter):
     cdef int readable(self) except -1
     cdef int writable(self, int res) except -1
 
-    cdef int open(self, LoopCore loop, protocol, extra, server) except -1
+    cdef int open(self, LoopCore loop, sock, protocol, extra, server) except -1
     cdef int read_names(self) except -1
     cdef int take_protocol(self, protocol) except -1
     cdef int attach(self, server) except -1

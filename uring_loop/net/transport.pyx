@@ -26,7 +26,7 @@ import weakref
 from asyncio import base_events, selector_events
 
 from uring_loop._compat import (
-    SERVERS_KNOW_CLIENTS, attach_to_server, context_option, detach_from_server)
+    SERVERS_KNOW_CLIENTS, attach_to_server, detach_from_server)
 from uring_loop.driver.capi cimport (
     FREE_THREADED, PyContext_CopyCurrent, PyWeakref_NewRef, Py_CLEAR,
     _PyObject_GetDictPtr)
@@ -116,14 +116,10 @@ cdef class Transport(GatheringWriter):
         # Python calls the methods of those without one twice as fast.
         Py_CLEAR(_PyObject_GetDictPtr(self)[0])
 
-    def __init__(self, LoopCore loop not None, sock, protocol, extra=None,
-                 server=None):
-        self.fd = sock.fileno()
-        self.sock = sock
-        self.open(loop, protocol, extra, server)
-
-    cdef int open(self, LoopCore loop, protocol, extra, server) except -1:
-        """Take over the descriptor, or the socket object if there is one."""
+    cdef int open(self, LoopCore loop, sock, protocol, extra, server) except -1:
+        """Take over the socket object, or without one the descriptor."""
+        if sock is not None:
+            self.sock, self.fd = sock, sock.fileno()
         self.loop = loop
         loop.ring.forget_fd(self.fd)
         self.given = extra
@@ -132,7 +128,7 @@ cdef class Transport(GatheringWriter):
         self.low_water, self.high_water = LOW_WATER, HIGH_WATER
         self.take_protocol(protocol)
         # No callback, as of a WeakValueDictionary: close_socket() removes the entry.
-        loop._transports.data[self.fd] = PyWeakref_NewRef(self, None)
+        loop._transport_refs[self.fd] = PyWeakref_NewRef(self, None)
         if server is not None:
             self.attach(server)
             self.server = server
@@ -167,13 +163,12 @@ cdef class Transport(GatheringWriter):
         return sock
 
     cdef int close_socket(self) except -1:
-        cdef dict known
+        cdef dict known = self.loop._transport_refs
         if self.socket_closed:
             return 0
         self.socket_closed = True
         if self.current_fd() == self.fd:
             self.loop.ring.forget_fd(self.fd)
-        known = self.loop._transports.data
         found = known.get(self.fd)
         if found is not None:
             found = found()
@@ -218,22 +213,23 @@ cdef class Transport(GatheringWriter):
     # ---- the start
 
     cdef int begin(self, waiter) except -1:
-        cdef list handles = []
+        cdef Handle made = None, started = None
         self.context = self.callback_context()
         try:
-            handles.append(self.loop.call_soon_fast(
-                self.protocol.connection_made, (self,), self.own_context))
+            made = self.loop.call_soon_fast(
+                self.protocol.connection_made, (self,), self.own_context)
             # Reading starts when connection_made() has been called, and only then the
             # waiter wakes up.
-            handles.append(self.loop.call_soon_fast(
-                self._start_reading, (), self.context))
+            started = self.loop.call_soon_fast(self._start_reading, (), self.context)
             if waiter is not None:
                 self.loop.call_soon_fast(
                     set_result_unless_cancelled, (waiter, None), self.context)
         except BaseException:
             # The caller closes the socket: no protocol may see this transport.
-            for handle in handles:
-                handle.cancel()
+            if made is not None:
+                made.cancel()
+            if started is not None:
+                started.cancel()
             raise
         return 0
 
@@ -616,8 +612,10 @@ cdef class Transport(GatheringWriter):
         """Schedule connection_lost(). Without memory for that nothing has changed."""
         cdef bint was_closing = self.closing
         if not self.loop._closed:
-            self.loop.call_soon(
-                self._call_connection_lost, exc, **context_option(self.own_context))
+            if self.loop.debug:
+                self.loop._check_thread()
+            self.loop.call_soon_fast(
+                self._call_connection_lost, (exc,), self.own_context)
         self.conn_lost += 1
         self.closing = True
         self.drop_unsent()

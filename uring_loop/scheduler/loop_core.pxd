@@ -1,6 +1,7 @@
 from uring_loop.driver.buffer_pool cimport BufferPool
 from uring_loop.driver.handover cimport Handover
 from uring_loop.driver.ring cimport Operation, Ring
+from uring_loop.driver.uapi cimport io_uring_cq_ready
 from uring_loop.scheduler.busy_poll cimport AdaptivePoll
 from uring_loop.scheduler.callback_watch cimport CallbackWatch
 from uring_loop.scheduler.handles cimport Handle, TimerHandle
@@ -75,6 +76,8 @@ cdef class LoopCore(LoopThread):
     cdef public object _current_handle
     cdef public object _task_factory
     cdef public double _clock_resolution
+    # The references in `_transports`, asyncio's WeakValueDictionary.
+    cdef public dict _transport_refs
     cdef object __weakref__
 
     cdef Handle call_soon_fast(self, object callback, tuple args, object context)
@@ -108,6 +111,11 @@ cdef class LoopCore(LoopThread):
     cdef int pool_failed(self, exc) except -1
     cdef char *bulk_memory(self) except NULL
     cdef object shared_buffer(self)
+
+
+cdef inline bint has_other_work(LoopCore loop) except -1:
+    """Has the loop something to run besides the operation that it is in?"""
+    return (loop.ready or loop.due or io_uring_cq_ready(&loop.ring.ring) > 0)
 
 
 cdef enum:

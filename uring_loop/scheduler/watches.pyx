@@ -462,11 +462,13 @@ cdef class WatchSet(Watcher):
         of its own would sleep without the ring, possibly for ever: RuntimeError."""
         if selector is None or self.loop._closed:
             return False
+        if getattr(selector.select, "__func__", None) is OWN_SELECT:
+            return False
         if isinstance(selector, selectors._BaseSelectorImpl):
             raise RuntimeError(
                 "the selector of a uring_loop loop may be wrapped, but not replaced: "
                 f"{selector!r} cannot wait for the loop's completions")
-        return getattr(selector.select, "__func__", None) is not OWN_SELECT
+        return True
 
     cdef int select(self) except -1:
         """Call select() with the time until the next timer, as asyncio's _run_once."""
