@@ -61,11 +61,16 @@ loop.close()
 OF_CODECS = {"stringprep", "unicodedata"}
 
 
+def audited(loop_name, tmp_path, audit):
+    """What a child says that uses everything, in a folder of its own."""
+    return children.run(
+        f"os.chdir({str(tmp_path)!r})\n"
+        + everything.source(loop_name, tmp_path) + audit, loop_name)
+
+
 @kit.our_names
 def test_nothing_is_imported_after_the_loop_was_made(loop_name, tmp_path):
-    words = children.run(
-        f"os.chdir({str(tmp_path)!r})\n"
-        + everything.source(loop_name, tmp_path) + AUDIT, loop_name)
+    words = audited(loop_name, tmp_path, AUDIT)
     assert set(everything.results(words).values()) == {"ok"}, words
     late = set(words[words.index("imported") + 1:]) - OF_CODECS
     assert late == set()
@@ -74,7 +79,6 @@ def test_nothing_is_imported_after_the_loop_was_made(loop_name, tmp_path):
 @kit.our_names
 def test_the_audit_would_notice_an_import(loop_name, tmp_path):
     """The probe itself: a module that was never imported is seen."""
-    words = children.run(
-        everything.source(loop_name, tmp_path)
-        + AUDIT.replace("import signal ", "import colorsys "), loop_name)
+    words = audited(loop_name, tmp_path,
+                    AUDIT.replace("import signal ", "import colorsys "))
     assert "colorsys" in words[words.index("imported"):]
