@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 
@@ -321,6 +322,44 @@ async def test_a_callback_that_was_only_preempted_is_not_slow(loop, trace):
         else:
             pytest.fail("nothing was held back after a preemption")
     await over((transport, peer))
+
+
+@promise
+async def test_the_first_preemption_among_four_writers_is_not_slowness_either(
+        loop, trace):
+    *others, last = [await connected(loop, trace, name=str(n)) for n in range(4)]
+    seen = []
+
+    def write_and_compute():
+        wall = time.perf_counter()
+        cpu = time.thread_time()
+        last[0].write(b"word")
+        held = there(last[1]) == b""
+        while time.thread_time() < cpu + 100e-6:
+            pass
+        cpu = time.thread_time() - cpu
+        seen.append((held, cpu < 1e-3 and time.perf_counter() - wall > 5e-3))
+
+    outcomes = []
+    with contended_processor():
+        end = time.monotonic() + 2 * ATTEMPT_SECONDS
+        preempted = False
+        # The hypervisor's part counts as the thread's own: one may be taken for slow.
+        while max(outcomes.count(True), outcomes.count(False)) < 2:
+            assert time.monotonic() < end, "no preemption where four share a processor"
+            await in_company(loop, *[partial(transport.write, b"word")
+                                     for transport, _ in others], write_and_compute)
+            await asyncio.sleep(0)
+            for _, peer in (*others, last):
+                there(peer)
+            held, preempted_now = seen.pop()
+            if preempted:
+                outcomes.append(held)
+                # After that, the next one is a first one again.
+                await asyncio.sleep(2)
+            preempted = held and preempted_now and not preempted
+    assert outcomes.count(True) == 2
+    await over(*others, last)
 
 
 # ---- the option -------------------------------------------------------------------

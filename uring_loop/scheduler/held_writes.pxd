@@ -34,9 +34,10 @@ cdef class HeldWrites:
     cdef bint paused
     cdef int64_t paused_until_ns
     cdef int64_t pause_ns
-    # Until when it is measured what a list costs the thread; and, when the list began,
-    # its processor time so far and how often it had waited.
+    # Until when every list is measured; when this was begun for the last one that was,
+    # and then the thread's processor time so far and how often it had waited.
     cdef int64_t measured_until_ns
+    cdef int64_t measured_from_ns
     cdef int64_t cpu_ns
     cdef long waits_count
 
@@ -47,5 +48,6 @@ cdef class HeldWrites:
     cpdef int flush(self) except -1
     cdef Writer pop(self)
     cdef int judge(self) noexcept
+    cdef int measure(self, int64_t now) noexcept
     cdef bint was_preempted(self, int64_t now, int64_t took_ns) noexcept
     cdef int pause(self, int64_t now, int64_t took_ns) except -1

@@ -6,8 +6,9 @@ pass, when the iteration ends; or earlier, when a callback returns and the first
 has waited for HELD_NS, or when somebody looks. A callback that takes longer than
 SLOW_NS while something waits ends that for a while: its peers would notice the delay.
 Where processors are contended, most such callbacks have only been preempted, and that
-is where gathering gains most. So in the second after a slow one, the thread's own time
-decides.
+is where gathering gains most. So the thread's own time decides: it is measured where
+at least MEASURED_WRITERS wait, which the system call is nothing against, and for all in
+the second after a slow callback.
 
 Where the callbacks of an iteration follow each other within QUICK_NS, the peer gets
 the next answer before it could fall asleep: then waiting saves no wake-up, and costs
@@ -26,6 +27,7 @@ from uring_loop.scheduler.busy_poll cimport now_ns
 cdef enum:
     HELD_NS = 1_000_000
     SLOW_NS = 4_000_000
+    MEASURED_WRITERS = 4
     # From one write to the next, on average over at least so many writers.
     QUICK_NS = 4_000
     QUICK_WRITERS = 4
@@ -84,11 +86,14 @@ cdef class HeldWrites:
             self.until_return = until_return
             self.since_ns = self.checked_ns = now_ns()
             if self.since_ns < self.measured_until_ns:
-                read_usage(&self.cpu_ns, &self.waits_count)
+                self.measure(self.since_ns)
         else:
             self.last.next_held = writer
         self.last = writer
         self.writers_count += 1
+        if (self.writers_count == MEASURED_WRITERS
+                and self.measured_from_ns < self.since_ns):
+            self.measure(now_ns())
         writer.is_held = True
         return 0
 
@@ -144,16 +149,22 @@ cdef class HeldWrites:
             self.apart_count = PROBE_EVERY - 1
         return 0
 
+    cdef int measure(self, int64_t now) noexcept:
+        # A system call that cannot fail: cannot raise.
+        self.measured_from_ns = now
+        read_usage(&self.cpu_ns, &self.waits_count)
+        return 0
+
     cdef bint was_preempted(self, int64_t now, int64_t took_ns) noexcept:
         """Did a slow callback only want for the processor, since other processes had
-        it? Not known of the first one in a while: measuring takes a system call."""
+        it? No, if this list has not been measured."""
         # Numbers only: cannot raise.
         cdef int64_t cpu_ns, idle_ns
         cdef long waits_count
-        if self.since_ns >= self.measured_until_ns:
+        if self.measured_from_ns < self.since_ns:
             return False
         read_usage(&cpu_ns, &waits_count)
-        idle_ns = (now - self.since_ns) - (cpu_ns - self.cpu_ns)
+        idle_ns = (now - self.measured_from_ns) - (cpu_ns - self.cpu_ns)
         return took_ns - idle_ns < SLOW_NS and waits_count == self.waits_count
 
     cdef int pause(self, int64_t now, int64_t took_ns) except -1:
