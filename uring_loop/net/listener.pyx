@@ -40,9 +40,11 @@ cdef enum:
     # The most connections to accept per report while other work waits.
     BUSY_BATCH = 8
     # After this number of wins in a row a listener yields its turn. The number doubles
-    # each time that no other process takes the waiting connection.
+    # after so many turns in a row in which no other process took the waiting
+    # connection: on a busy machine it may only wait for a processor.
     WINS_LIMIT_LEAST = 8
     WINS_LIMIT_MOST = 4096
+    VAIN_TURNS = 4
     # The most looks at a yielded connection. A woken idle process accepts within 0.03
     # to 0.3 ms; one that waits for a processor may need some milliseconds.
     YIELD_LOOKS = 8
@@ -154,10 +156,14 @@ cdef class Listener(Waiter):
 
     cdef int end_turn(self) except -1:
         self.start()
-        if self.waiting and self.accept_some() > 0 and self.looks_left == 0:
-            self.wins_limit = min(2 * self.wins_limit, WINS_LIMIT_MOST)
-        else:
+        if not self.waiting or self.accept_some() == 0 or self.looks_left:
+            self.vain_turns = 0
             self.wins_limit = WINS_LIMIT_LEAST
+            return 0
+        self.vain_turns += 1
+        if self.vain_turns == VAIN_TURNS:
+            self.vain_turns = 0
+            self.wins_limit = min(2 * self.wins_limit, WINS_LIMIT_MOST)
         return 0
 
     cdef bint has_connection(self) noexcept:
