@@ -23,9 +23,8 @@ cdef class Listener(Waiter):
     cdef Py_ssize_t backlog
     cdef bint wanted
     # The number of reports in a row that brought one connection; the number after which
-    # the listener yields one (0: the socket is not known to be shared); the turns given in
-    # vain since that number was set; the value of WatchSet.empty_polls_count at the last
-    # check.
+    # the listener yields one (0: the socket is not known to be shared); the turns given
+    # in vain since that number was set; WatchSet.empty_polls_count at the last check.
     cdef int wins
     cdef int wins_limit
     cdef int vain_turns
