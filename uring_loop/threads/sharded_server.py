@@ -163,17 +163,21 @@ class Shard:
             return
         if self.ended is None:
             self.ended = asyncio.ensure_future(self.server.wait_closed())
-            # Up to 3.12, wait_closed() waits for connections only if it begins before
-            # close().
-            await asyncio.sleep(0)
-            self.server.close()
-            self.thread._last_calls.discard(self.server.close)
+            try:
+                # Up to 3.12, wait_closed() waits for connections only if it begins
+                # before close().
+                await asyncio.sleep(0)
+            finally:
+                # Cancelled or not: whoever calls this again only waits.
+                self.server.close()
+                self.thread._last_calls.discard(self.server.close)
+        # Not awaited itself: a caller that is cancelled would cancel it for all.
         await asyncio.wait([self.ended], timeout=grace_seconds)
         if not self.ended.done():
             for transport in list(self.thread.loop._transports.values()):
                 if getattr(transport, "_server", None) is self.server:
                     transport.abort()
-        await self.ended
+            await asyncio.wait([self.ended])
 
 
 class CountingServer(asyncio.Server):
