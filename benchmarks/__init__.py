@@ -2,7 +2,8 @@
 
 Commands: `python -m benchmarks` (docs/performance.md), `python -m benchmarks.regress`
 (counts against judge/regress.toml), `python -m benchmarks.fio`
-(docs/files-performance.md), `python -m benchmarks.threads` (docs/threads.md). Each folder imports only from the folders above it:
+(docs/files-performance.md), `python -m benchmarks.threads` (docs/threads.md).
+Each folder imports only from the folders above it:
 
     scenarios/  what is run: the list of rows, servers, micro bodies, names of loops
     measure/    how a process is watched: CPU time, system calls, samples, instructions

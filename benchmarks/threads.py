@@ -1,4 +1,4 @@
-"""Command `python -m benchmarks.threads`: what a second thread brings, without a GIL."""
+"""Command `python -m benchmarks.threads`: what a second thread brings with no GIL."""
 
 import sys
 

@@ -279,6 +279,28 @@ def test_timer_that_another_thread_cancels_does_not_run(thread):
     assert sorted(ran) == [number for number in range(100) if number % 25]
 
 
+def test_others_look_at_the_handle_that_runs(thread):
+    """It is replaced before and after each callback, and may end with it."""
+    def look():
+        for _ in range(50_000):
+            handle = thread.loop._current_handle
+            if handle is not None:
+                handle.cancelled()
+
+    async def busy():
+        while looking:
+            thread.loop.call_soon(int)
+            thread.loop.call_soon(int).cancel()
+            await asyncio.sleep(0)
+
+    looking = [True]
+    thread.submit(thread.loop.set_debug, True).result()
+    work = thread.run(busy())
+    at_the_same_time(look, look)
+    looking.clear()
+    work.result()
+
+
 def test_import_leaves_the_gil_off():
     """In a process of its own, with all modules: each of them says that it may."""
     code = """
