@@ -52,8 +52,8 @@ class Slice:
             self.end.abort()
 
     def work_on(self, loop):
-        body = BODIES[self.order["body"]](*self.order["arguments"])
         try:
+            body = BODIES[self.order["body"]](*self.order["arguments"])
             with micro.entered(body, loop) as batch:
                 loop.run_until_complete(batch())
                 self.begin.wait()
