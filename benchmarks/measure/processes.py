@@ -72,11 +72,14 @@ class Child:
         self.pid = self.process.pid
 
     def ask(self, line):
+        self.send(line)
+        return self.answer()
+
+    def send(self, line):
         try:
             os.write(self.process.stdin.fileno(), line.encode() + b"\n")
         except BrokenPipeError:
             raise BenchmarkError(f"process ended: {self.error_output()}") from None
-        return self.answer()
 
     def answer(self):
         """Read the next JSON line; raise its "error", if it has one."""

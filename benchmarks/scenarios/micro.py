@@ -20,10 +20,13 @@ SLEEP_SECONDS = 0.001
 LISTENERS_COUNT = 16
 
 
-@contextlib.contextmanager
 def opened(kind, loop, arguments):
     """The batch function of one body; its state lives as long as the context."""
-    body = BODIES[kind](*arguments)
+    return entered(BODIES[kind](*arguments), loop)
+
+
+@contextlib.contextmanager
+def entered(body, loop):
     batch = loop.run_until_complete(body.__aenter__())
     try:
         yield batch

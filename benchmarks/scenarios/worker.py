@@ -40,7 +40,7 @@ def micro(order):
     with bodies.opened(order["kind"], loop, order["arguments"]) as batch:
         _say(loop=loops.describe(order["loop"], loop))
         for line in sys.stdin:
-            requests, seconds = loop.run_until_complete(_repeat(batch, float(line)))
+            requests, seconds = loop.run_until_complete(repeat(batch, float(line)))
             _say(requests=requests, seconds=seconds)
 
 
@@ -65,7 +65,7 @@ def startup(order):
     _say(seconds=seconds, loop=loops.describe(order["loop"], loop))
 
 
-async def _repeat(batch, seconds):
+async def repeat(batch, seconds):
     clock = time.perf_counter
     requests = 0
     start = now = clock()

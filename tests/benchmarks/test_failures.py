@@ -46,7 +46,6 @@ def write_peer(tmp_path, monkeypatch):
     def write_peer(text):
         (tmp_path / "peer.py").write_text(text)
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-        monkeypatch.setattr(Child, "patience_seconds", 3.0)
     return write_peer
 
 
@@ -95,9 +94,11 @@ def test_a_loop_that_dies(measure, runs):
     assert_asyncio_was_measured(results)
 
 
-def test_a_loop_that_hangs(measure):
+def test_a_loop_that_hangs(measure, monkeypatch):
+    # Also for the other loop's process, which a busy machine starts slowly.
+    monkeypatch.setattr(Child, "patience_seconds", 15.0)
     results = measure(HANGING)
-    assert results["peer"]["error"] == "no answer within 3 s"
+    assert results["peer"]["error"] == "no answer within 15 s"
     assert_asyncio_was_measured(results)
 
 

@@ -26,7 +26,7 @@ def test_a_folder_imports_only_from_those_above(folder):
     assert wrong == []
 
 
-@pytest.mark.parametrize("command", ["__main__", "fio", "regress"])
+@pytest.mark.parametrize("command", ["__main__", "fio", "regress", "threads"])
 def test_a_command_is_an_entry_into_a_folder_and_no_more(command):
     text = (ROOT / f"{command}.py").read_text("utf-8")
     assert IMPORT.findall(text) and len(text.splitlines()) < 10

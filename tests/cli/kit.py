@@ -28,8 +28,8 @@ CLONE_NEWNS, MS_BIND, MS_REC, MS_PRIVATE = 0x20000, 0x1000, 0x4000, 0x40000
 libc = ctypes.CDLL(None)
 if libc.unshare(CLONE_NEWNS) == 0:
     # The sysctl's own file, in a mount namespace of this process. The sysctl itself
-    # stays: other processes make rings.
-    assert libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None) == 0
+    # stays: other processes make rings. In a chroot "/" is no mount.
+    assert libc.mount(None, b"/proc", None, MS_REC | MS_PRIVATE, None) == 0
     paths = [path.encode() for path in (setting, backend.SYSCTL)]
     assert libc.mount(*paths, None, MS_BIND, None) == 0
 else:

@@ -23,7 +23,7 @@ class Entry:
     def covers(self, file_name, version, backend):
         return (
             self.test.partition(".")[0] == file_name
-            and version in self.versions
+            and not {version, version.removesuffix("t")}.isdisjoint(self.versions)
             and backend in self.backends
         )
 

@@ -10,7 +10,8 @@ import sys
 
 BACKENDS = ("io_uring", "epoll")
 # One list for the allow-list's check; a new Python is added here first.
-VERSIONS = ("3.11", "3.12", "3.13", "3.14", "3.15")
+# The t of an entry limits it to a Python without a GIL.
+VERSIONS = ("3.11", "3.12", "3.13", "3.14", "3.14t", "3.15", "3.15t")
 
 # A single test that takes longer than this hangs: the slowest needs 3 s.
 TEST_LIMIT_SECONDS = 60

@@ -7,6 +7,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 
@@ -14,7 +15,8 @@ from . import allowlist
 from .files import FILE_LIMIT_SECONDS, HANG_LIMIT_SECONDS, TEST_LIMIT_SECONDS
 
 CHILD = pathlib.Path(__file__).with_name("child.py")
-VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+VERSION = "{}.{}{}".format(
+    *sys.version_info[:2], "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else "")
 # A crash or a hang ends the child; the tests after it still have to be run.
 RESTARTS_MAX = 5
 TAIL_LINES = 25

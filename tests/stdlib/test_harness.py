@@ -53,6 +53,7 @@ def test_an_entry_must_name_backends_that_the_file_runs_on():
     "file, version, backend, covered",
     [
         ("test_events", "3.12", "io_uring", True),
+        ("test_events", "3.12t", "io_uring", True),
         ("test_server", "3.12", "io_uring", False),
         ("test_events", "3.13", "io_uring", False),
         ("test_events", "3.12", "epoll", False),

@@ -125,7 +125,51 @@ def test_no_wake_up_is_lost_among_spins_and_sleeps(thread):
     at_the_same_time(call, call, repeated(poll_briefly, thread))
 
 
-def test_stop_comes_while_others_call(options):
+# What a thread may also do with a loop that is about to end, or has ended.
+LAST_CALLS = {
+    "schedule": lambda loop: schedule_within_limits(loop),
+    "stop": lambda loop: loop.stop(),
+    "poll": lambda loop: loop.set_poll(max_ns=2_000),
+    "statistics": lambda loop: loop.statistics(),
+    "look": lambda loop: (repr(loop), loop.backend, loop.ring_flags, repr(loop.ring),
+                          loop.is_running(), loop.is_closed(), loop.time()),
+}
+
+
+def schedule_within_limits(loop):
+    """Two threads queue faster than one runs: without limit, the loop of a busy machine
+    would have tens of thousands of callbacks to run before it ends or moves."""
+    if len(loop._ready) < 100:
+        loop.call_soon_threadsafe(int)
+
+
+def until_refused(call, loop, going_on):
+    def function():
+        while going_on:
+            try:
+                call(loop)
+            except RuntimeError:
+                return
+    return function
+
+
+@pytest.mark.parametrize("call", LAST_CALLS.values(), ids=LAST_CALLS)
+def test_stop_comes_while_others_call(options, call):
+    for stop in (uring_loop.IOThread.stop, lambda thread: thread.loop.stop()):
+        for _ in range(5):
+            thread, going_on = uring_loop.IOThread(**options), [True]
+
+            def end():
+                stop(thread)
+                thread.join()
+                going_on.clear()
+
+            other = until_refused(call, thread.loop, going_on)
+            at_the_same_time(other, other, end)
+            assert thread.state == "stopped"
+
+
+def test_work_is_done_or_refused_when_stop_comes(options):
     def call(thread):
         while True:
             try:
@@ -141,25 +185,20 @@ def test_stop_comes_while_others_call(options):
         assert thread.state == "stopped"
 
 
-def test_close_comes_while_others_wake_the_loop(options):
+@pytest.mark.parametrize("call", LAST_CALLS.values(), ids=LAST_CALLS)
+def test_close_comes_while_others_call(options, call):
     """A call finds the loop open or closed; nothing is written to a descriptor that
     has been closed."""
-    def call(loop, running):
-        while running:
-            try:
-                loop.call_soon_threadsafe(int)
-            except RuntimeError:
-                return
-
-    def run_and_close(loop, running):
-        loop.run_until_complete(asyncio.sleep(0.001))
+    def run_and_close(loop, going_on):
+        loop.call_later(0.001, loop.stop)
+        loop.run_forever()
         loop.close()
-        running.clear()
+        going_on.clear()
 
-    for _ in range(20):
-        loop, running = uring_loop.new_event_loop(**options), [True]
-        at_the_same_time(lambda: call(loop, running), lambda: call(loop, running),
-                         lambda: run_and_close(loop, running))
+    for _ in range(10):
+        loop, going_on = uring_loop.new_event_loop(**options), [True]
+        other = until_refused(call, loop, going_on)
+        at_the_same_time(other, other, lambda: run_and_close(loop, going_on))
 
 
 def test_others_look_while_the_loop_moves_from_thread_to_thread(options):
@@ -178,7 +217,7 @@ def test_others_look_while_the_loop_moves_from_thread_to_thread(options):
         while moving:
             loop.statistics()
             repr(loop), loop.ring_flags, loop.backend, loop._thread_id
-            loop.call_soon_threadsafe(int)
+            schedule_within_limits(loop)
 
     at_the_same_time(move, look, look)
     loop.close()
@@ -238,6 +277,28 @@ def test_timer_that_another_thread_cancels_does_not_run(thread):
     busy_until_cancelled.result()
     thread.run(asyncio.sleep(0)).result()
     assert sorted(ran) == [number for number in range(100) if number % 25]
+
+
+def test_others_look_at_the_handle_that_runs(thread):
+    """It is replaced before and after each callback, and may end with it."""
+    def look():
+        for _ in range(50_000):
+            handle = thread.loop._current_handle
+            if handle is not None:
+                handle.cancelled()
+
+    async def busy():
+        while looking:
+            thread.loop.call_soon(int)
+            thread.loop.call_soon(int).cancel()
+            await asyncio.sleep(0)
+
+    looking = [True]
+    thread.submit(thread.loop.set_debug, True).result()
+    work = thread.run(busy())
+    at_the_same_time(look, look)
+    looking.clear()
+    work.result()
 
 
 def test_import_leaves_the_gil_off():

@@ -92,8 +92,11 @@ async def end(*transports):
 def test_method_of_a_stream(thread, call):
     transport, peer = thread.run(connected()).result()
     thread.submit(transport.pause_reading).result()
+    limits = thread.submit(transport.get_write_buffer_limits).result()
     with refused():
         call(transport)
+    if FREE_THREADED:
+        assert thread.submit(transport.get_write_buffer_limits).result() == limits
     thread.run(end(transport, peer)).result()
 
 

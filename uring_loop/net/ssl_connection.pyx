@@ -278,7 +278,10 @@ cdef class SSLConnection:
             return count
         if self.calls.SSL_get_error(self.ssl, 0) == SSL_ERROR_WANT_READ:
             return 0
-        return self.raw.write(PyMemoryView_FromMemory(<char *>data, size, PyBUF_READ))
+        # Raises what it was. If not, memory was short, and OpenSSL (3.6) has left out
+        # the record that needed it: no byte may follow.
+        self.raw.write(PyMemoryView_FromMemory(<char *>data, size, PyBUF_READ))
+        raise MemoryError
 
     cdef bint lend_output(self) noexcept:
         """Let records be collected in the loop's memory, if it is free."""

@@ -368,8 +368,8 @@ cdef class Transport(GatheringWriter):
         if not high >= low >= 0:
             raise ValueError(
                 f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
-        self.low_water, self.high_water = low, high
-        self.water_marks = (low, high)
+        self.check_thread()
+        self.water_marks = self.low_water, self.high_water = low, high
         self.flush_held()
         self.pause_protocol_if_full()
 

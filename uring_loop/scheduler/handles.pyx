@@ -146,8 +146,10 @@ cdef int cancel_handle(Handle handle) except -1:
     if (<HandleOwner>loop).debug if isinstance(loop, HandleOwner) else loop.get_debug():
         # The log prints a cancelled handle too, and its callback is released below.
         handle._repr = repr(handle)
-    handle._callback = None
-    handle._args = None
+    # Another thread may be reading them, for its repr().
+    with cython.critical_section(handle):
+        handle._callback = None
+        handle._args = None
     return 0
 
 

@@ -73,7 +73,6 @@ cdef class LoopCore(LoopThread):
 
     # Fields that the stdlib's BaseEventLoop writes or reads: docs/stdlib-hooks.md.
     cdef public bint _stopping
-    cdef public object _current_handle
     cdef public object _task_factory
     cdef public double _clock_resolution
     # The references in `_transports`, asyncio's WeakValueDictionary.

@@ -242,8 +242,7 @@ cdef class LoopCore(LoopThread):
         return handle
 
     def _timer_handle_cancelled(self, handle):
-        if handle._scheduled:
-            self._timer_cancelled_count += 1
+        self._timer_cancelled_count += handle._scheduled
 
     def create_future(self):
         return Future(loop=self)
@@ -461,12 +460,13 @@ cdef class LoopCore(LoopThread):
         """Drop cancelled timers by asyncio's rule: all when they are many, else those
         that come first."""
         cdef Py_ssize_t count = len(self.timers.handles)
-        if (count > FEW_TIMERS
-                and self._timer_cancelled_count > CANCELLED_FRACTION * count):
+        cdef Py_ssize_t cancelled = self._timer_cancelled_count
+        if count > FEW_TIMERS and cancelled > CANCELLED_FRACTION * count:
             self.timers.drop_cancelled()
-            self._timer_cancelled_count = 0
+            cancelled = 0
         else:
-            self._timer_cancelled_count -= self.timers.drop_cancelled_first()
+            cancelled -= self.timers.drop_cancelled_first()
+        self._timer_cancelled_count = max(0, cancelled)  # two threads may lose a count
         return 0
 
     cdef int vacate_timer(self, TimerHandle handle) except -1:
@@ -510,11 +510,11 @@ cdef class LoopCore(LoopThread):
     cdef int run_slowly(self, handle) except -1:
         """Run a callback and measure it."""
         cdef double start = self.now()
-        self._current_handle = handle
+        self.now_runs(handle)
         try:
             handle._run()
         finally:
-            self._current_handle = None
+            self.now_runs(None)
         return self.callback_watch.took(self, handle, start, self.now() - start)
 
     cdef int reap(self, unsigned limit) except -1:

@@ -6,6 +6,8 @@ asyncio: mostly it works. Without a GIL it would change a structure of the loop 
 middle of another change, so there it is refused.
 """
 
+cimport cython
+
 from uring_loop.driver.capi cimport PyThread_get_thread_ident
 from uring_loop.driver.uapi cimport uring_set_fd, uring_wake
 from uring_loop.scheduler.handles cimport HandleOwner
@@ -37,6 +39,12 @@ cdef class LoopThread(HandleOwner):
     def _check_closed(self):
         if self._closed:
             raise RuntimeError("Event loop is closed")
+
+    cdef int now_runs(self, handle) except -1:
+        # Other threads read it: each gets a handle that stays alive.
+        with cython.critical_section(self):
+            self._current_handle = handle
+        return 0
 
     def _write_to_self(self):
         uring_wake(&self.sleep)

@@ -68,6 +68,10 @@ class IOThread:
         self._error = None
         self._unfinished = set()
         self._connections_count = 0
+        # Called in the thread when it begins no more work and its loop is still open:
+        # they close sockets that no task would close. Other threads add to it while
+        # work is accepted.
+        self._last_calls = set()
         self._process = os.getpid()
         self._thread = threading.Thread(
             target=self._main, name=name or f"IOThread-{next(_numbers)}",
@@ -272,6 +276,8 @@ class IOThread:
                 # Runner's end, which cancels all tasks, ends it, too.
                 loop.call_soon(loop.stop)
                 loop.run_forever()
+                for call in self._last_calls:
+                    call()
             else:
                 beginning.cancel()
 

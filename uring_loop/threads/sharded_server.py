@@ -34,6 +34,7 @@ async def serve(threads, factory, where, shared, options):
             factory, **where, **options, reuse_port=shared or None,
             start_serving=False)
     server = ShardedServer(threads, first)
+    threads[0]._last_calls.add(server._close_first)
     try:
         await server._start(factory, shared, options)
     except BaseException:
@@ -93,10 +94,14 @@ class ShardedServer:
 
     async def _close_shard(self, shard, grace_seconds):
         if shard is self._shards[0]:
-            if self._acceptor is not None:
-                self._acceptor.stop()
-            self._first.close()
+            self._close_first()
+            shard.thread._last_calls.discard(self._close_first)
         await shard.close(grace_seconds)
+
+    def _close_first(self):
+        if self._acceptor is not None:
+            self._acceptor.stop()
+        self._first.close()
 
     def __repr__(self):
         return (f"<{type(self).__name__} {', '.join(map(str, self._addresses))} "
@@ -123,8 +128,11 @@ class Shard:
                 self.thread.loop, sockets, factory, self.tls[0],
                 options.get("backlog", 100), *self.tls[1:])
             self.server.thread = self.thread
+            self.thread._last_calls.add(self.server.close)
             await self.server.start_serving()
         except BaseException:
+            if self.server is not None:
+                self.server.close()
             for sock in sockets:
                 sock.close()
             raise
@@ -132,12 +140,16 @@ class Shard:
     def take(self, conn):
         """Serve an accepted socket; called in the thread that accepted it."""
         try:
-            self.thread.run(self.connect(conn))
+            with self.thread._accepting():
+                # For a thread that is stopped before connect() begins.
+                self.thread._last_calls.add(conn.close)
+                self.thread.run(self.connect(conn))
         except RuntimeError:
             # The thread has been stopped: close the connection.
             conn.close()
 
     async def connect(self, conn):
+        self.thread._last_calls.discard(conn.close)
         if self.ended is not None:
             conn.close()
             return
@@ -151,16 +163,21 @@ class Shard:
             return
         if self.ended is None:
             self.ended = asyncio.ensure_future(self.server.wait_closed())
-            # Up to 3.12, wait_closed() waits for connections only if it begins before
-            # close().
-            await asyncio.sleep(0)
-            self.server.close()
+            try:
+                # Up to 3.12, wait_closed() waits for connections only if it begins
+                # before close().
+                await asyncio.sleep(0)
+            finally:
+                # Cancelled or not: whoever calls this again only waits.
+                self.server.close()
+                self.thread._last_calls.discard(self.server.close)
+        # Not awaited itself: a caller that is cancelled would cancel it for all.
         await asyncio.wait([self.ended], timeout=grace_seconds)
         if not self.ended.done():
             for transport in list(self.thread.loop._transports.values()):
                 if getattr(transport, "_server", None) is self.server:
                     transport.abort()
-        await self.ended
+            await asyncio.wait([self.ended])
 
 
 class CountingServer(asyncio.Server):
