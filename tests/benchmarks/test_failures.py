@@ -46,7 +46,6 @@ def write_peer(tmp_path, monkeypatch):
     def write_peer(text):
         (tmp_path / "peer.py").write_text(text)
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-        monkeypatch.setattr(Child, "patience_seconds", 3.0)
     return write_peer
 
 
@@ -95,7 +94,12 @@ def test_a_loop_that_dies(measure, runs):
     assert_asyncio_was_measured(results)
 
 
-def test_a_loop_that_hangs(measure):
+def test_a_loop_that_hangs(measure, monkeypatch):
+    def patience(child):
+        # The other loop's process may need long on a busy machine.
+        return 3.0 if '"loop": "peer"' in child.process.args[-1] else 60.0
+
+    monkeypatch.setattr(Child, "patience_seconds", property(patience))
     results = measure(HANGING)
     assert results["peer"]["error"] == "no answer within 3 s"
     assert_asyncio_was_measured(results)

@@ -14,6 +14,8 @@ import pytest
 import uring_loop
 from uring_loop import lazy
 
+from tests.slowness import PATIENCE_SECONDS
+
 PACKAGE = pathlib.Path(uring_loop.__file__).parent
 NAMES = re.compile(r"^\s*(?:from|cimport|import) +uring_loop\.([\w.]+)", re.MULTILINE)
 # Chosen by users beside a loop that they have made: ordinary imports.
@@ -41,7 +43,7 @@ def run(code, *options):
     """The output of a child, by lines."""
     answer = subprocess.run(
         [sys.executable, *options, "-c", code], capture_output=True, text=True,
-        timeout=60, env=dict(os.environ, PYTHONPATH=str(PACKAGE.parent)))
+        timeout=PATIENCE_SECONDS, env=dict(os.environ, PYTHONPATH=str(PACKAGE.parent)))
     assert answer.returncode == 0, answer.stderr
     return answer.stdout.splitlines()
 
@@ -311,11 +313,11 @@ def test_a_second_thread_waits_until_a_module_has_run():
     def start(module):
         vars(module)["first"] = 1
         begun.set()
-        ending.wait(10)
+        ending.wait(PATIENCE_SECONDS)
         vars(module)["second"] = 2
 
     def use():
-        begun.wait(10)
+        begun.wait(PATIENCE_SECONDS)
         seen.append((module.first, vars(module).get("second")))
         over.set()
 

@@ -88,6 +88,8 @@ def record(loop_name, body, given):
     fds_before = open_fds()
     with LogLane(trace):
         loop = loops.new(loop_name)
+        # In debug mode a busy machine makes any callback slow, and asyncio logs it.
+        loop.slow_callback_duration = 1000
         loop.set_exception_handler(trace.exception_handler)
         try:
             run_body(loop, trace, body, given)

@@ -13,14 +13,14 @@ import threading
 
 import pytest
 
-from tests.slowness import SLOWNESS
+from tests.slowness import PATIENCE_SECONDS
 
 from .conftest import ENTER_LIMIT_NS
 from .test_process import in_thread
 
 pytestmark = pytest.mark.io_uring_only("a ring's issuer is the kernel's notion")
 
-SECONDS = 60 * SLOWNESS
+SECONDS = PATIENCE_SECONDS
 FLAGS = {
     "defer": {"taskrun": "defer"},
     "coop": {"taskrun": "coop"},
