@@ -29,12 +29,6 @@ ERRORS = (
     ":::uring_loop",
 )
 
-# Marks of tests that cannot pass everywhere, each with "is that so here?".
-UNBEARABLE = {
-    "needs_speed": SLOWNESS > 1,
-    "not_sanitized": "libasan" in os.environ.get("LD_PRELOAD", ""),
-}
-
 
 def import_installed_package():
     """Import uring_loop from where it is installed, not from the sources beside us.
@@ -73,20 +67,19 @@ def pytest_configure(config):
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for warning in ERRORS:
         config.addinivalue_line("filterwarnings", f"error{warning}")
-    for name in UNBEARABLE:
-        config.addinivalue_line(
-            "markers", f"{name}(reason): skipped, with it, where this cannot pass")
+    config.addinivalue_line(
+        "markers", "needs_speed(reason): skipped where URING_TESTS_SLOWNESS is set")
 
 
 def pytest_collection_modifyitems(config, items):
-    """A test that hangs is a failure: pytest-timeout shows where. One that cannot pass
+    """A test that hangs is a failure: pytest-timeout shows where. One that is too slow
     here is skipped, and says why."""
     for item in items:
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(DEADLINE_SECONDS))
-        for name, here in UNBEARABLE.items():
-            if here and (mark := item.get_closest_marker(name)) is not None:
-                item.add_marker(pytest.mark.skip(reason=mark.args[0]))
+        mark = item.get_closest_marker("needs_speed")
+        if mark is not None and SLOWNESS > 1:
+            item.add_marker(pytest.mark.skip(reason=mark.args[0]))
 
 
 @pytest.hookimpl(wrapper=True)
