@@ -13,11 +13,9 @@ import threading
 import pytest
 from _pytest.faulthandler import fault_handler_stderr_fd_key
 
-from tests.slowness import SLOWNESS
+from tests.slowness import DEADLINE_SECONDS, SLOWNESS
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-# For hangs only: a test that computes for 5 s takes 100 s beside 20 busy processes.
-DEADLINE_SECONDS = 240 * SLOWNESS
 REMINDER_SECONDS = 30 * SLOWNESS
 
 # Warnings that fail a test: what leaks, what is lost, and whatever we say ourselves.

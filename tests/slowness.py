@@ -8,5 +8,7 @@ emulated machines and builds with checks need that, busy machines do not.
 import os
 
 SLOWNESS = float(os.environ.get("URING_TESTS_SLOWNESS", 1))
+# A whole test: one that computes for 10 s takes 250 s beside 50 busy processes.
+DEADLINE_SECONDS = 600 * SLOWNESS
 # One step of a test, however many processes share the processors.
 PATIENCE_SECONDS = 60 * SLOWNESS

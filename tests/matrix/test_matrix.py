@@ -7,8 +7,6 @@ import sys
 
 import pytest
 
-from tests.slowness import PATIENCE_SECONDS
-
 from . import names, render, results
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -34,8 +32,6 @@ def test_every_name_of_this_python_has_a_row(recorded):
     assert [row for row in REQUIRED if row not in recorded["rows"]] == []
 
 
-# The first of them collects thousands of tests in another process.
-@pytest.mark.timeout(10 * PATIENCE_SECONDS)
 @pytest.mark.parametrize("loop", results.LOOPS)
 def test_every_row_has_a_test_that_exists(recorded, collected, loop):
     tests = {recorded["rows"][row]["test"] for row in REQUIRED}

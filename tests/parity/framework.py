@@ -14,13 +14,13 @@ import os
 
 import pytest
 
-from tests.slowness import SLOWNESS
+from tests.slowness import PATIENCE_SECONDS
 
 from . import loops
 from .tracing import LogLane, Trace, difference
 
 # A coroutine body that waits longer hangs; the trace then shows how far it came.
-BODY_SECONDS = 90 * SLOWNESS
+BODY_SECONDS = 3 * PATIENCE_SECONDS
 
 STOCK_TRACES = {}
 

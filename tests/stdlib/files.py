@@ -12,12 +12,13 @@ BACKENDS = ("io_uring", "epoll")
 # One list for the allow-list's check; a new Python is added here first.
 VERSIONS = ("3.11", "3.12", "3.13", "3.14", "3.15")
 
-# A single test that takes longer than this hangs: the slowest needs 3 s.
-TEST_LIMIT_SECONDS = 60
+# A single test that takes longer than this hangs: the slowest needs 3 s, on a busy
+# machine minutes.
+TEST_LIMIT_SECONDS = 300
 # What the allow-list knows to hang need not be waited for as long.
 HANG_LIMIT_SECONDS = 3
 # The slowest file needs 30 s.
-FILE_LIMIT_SECONDS = 300
+FILE_LIMIT_SECONDS = 1500
 
 CURE = (
     "this Python has no test.test_asyncio. Debian: apt-get install "
