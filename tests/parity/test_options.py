@@ -427,8 +427,7 @@ async def test_what_a_shell_takes_and_refuses(loop, trace):
 
 @parity
 async def test_signals_of_a_process_transport(loop, trace):
-    # Not SIGHUP, which whatever runs behind nohup ignores.
-    user = ("send_signal", (signal.SIGUSR1,))
+    user = ("send_signal", (signal.SIGUSR1,))   # nohup ignores SIGHUP
     for name, args in (("terminate", ()), ("kill", ()), user):
         over = loop.create_future()
 
