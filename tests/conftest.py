@@ -13,11 +13,9 @@ import threading
 import pytest
 from _pytest.faulthandler import fault_handler_stderr_fd_key
 
-from tests.slowness import SLOWNESS
+from tests.slowness import DEADLINE_SECONDS, SLOWNESS
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-# For hangs only: a test that computes for 5 s takes 100 s beside 20 busy processes.
-DEADLINE_SECONDS = 240 * SLOWNESS
 REMINDER_SECONDS = 30 * SLOWNESS
 
 # Warnings that fail a test: what leaks, what is lost, and whatever we say ourselves.
@@ -67,13 +65,19 @@ def pytest_configure(config):
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for warning in ERRORS:
         config.addinivalue_line("filterwarnings", f"error{warning}")
+    config.addinivalue_line(
+        "markers", "needs_speed(reason): skipped where URING_TESTS_SLOWNESS is set")
 
 
 def pytest_collection_modifyitems(config, items):
-    """A test that hangs is a failure; pytest-timeout shows where it hangs."""
+    """A test that hangs is a failure: pytest-timeout shows where. One that is too slow
+    here is skipped, and says why."""
     for item in items:
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(DEADLINE_SECONDS))
+        mark = item.get_closest_marker("needs_speed")
+        if mark is not None and SLOWNESS > 1:
+            item.add_marker(pytest.mark.skip(reason=mark.args[0]))
 
 
 @pytest.hookimpl(wrapper=True)

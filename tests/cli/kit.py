@@ -6,9 +6,11 @@ import sys
 
 import pytest
 
+from tests.slowness import PATIENCE_SECONDS
+
 from .. import kit_seccomp
 
-SECONDS = 40
+SECONDS = PATIENCE_SECONDS
 
 needs_root = pytest.mark.skipif(
     os.getuid() != 0, reason="must be root to become somebody else")

@@ -9,6 +9,8 @@ import tomllib
 
 import pytest
 
+from tests.slowness import PATIENCE_SECONDS
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ADDRESS, VERSION = "https://forge.example/owner/name", "v1.2.3"
 TARGET = re.compile(r"\]\(([^)]*)\)")
@@ -26,7 +28,8 @@ def sources(tmp_path):
 
 def run(folder, *arguments):
     return subprocess.run([sys.executable, ROOT / ".ci" / "addresses", *arguments],
-                          cwd=folder, text=True, capture_output=True, timeout=40)
+                          cwd=folder, text=True, capture_output=True,
+                          timeout=PATIENCE_SECONDS)
 
 
 def test_the_sources_name_no_address():

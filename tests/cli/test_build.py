@@ -9,8 +9,10 @@ import tomllib
 
 import pytest
 
+from tests.slowness import PATIENCE_SECONDS
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-SECONDS = 50
+SECONDS = 2 * PATIENCE_SECONDS
 
 
 @pytest.fixture

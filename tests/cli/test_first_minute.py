@@ -10,8 +10,10 @@ import pytest
 
 import uring_loop
 
+from tests.slowness import PATIENCE_SECONDS
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-SECONDS = 40
+SECONDS = PATIENCE_SECONDS
 README_SNIPPET = (ROOT / "README.md").read_text("utf-8").split("```python\n")[1]
 README_SNIPPET = README_SNIPPET.split("```")[0]
 

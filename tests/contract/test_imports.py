@@ -27,7 +27,7 @@ imported = []
 
 async def step(name, coroutine):
     try:
-        await asyncio.wait_for(coroutine, 20)
+        await asyncio.wait_for(coroutine, 60)
     except Exception as error:
         errors[name] = error
 

@@ -15,6 +15,8 @@ import pytest
 import uring_loop
 from uring_loop import lazy
 
+from tests.slowness import PATIENCE_SECONDS
+
 PACKAGE = pathlib.Path(uring_loop.__file__).parent
 NAMES = re.compile(r"^\s*(?:from|cimport|import) +uring_loop\.([\w.]+)", re.MULTILINE)
 # Chosen by users beside a loop that they have made: ordinary imports.
@@ -42,7 +44,7 @@ def run(code, *options):
     """The output of a child, by lines."""
     answer = subprocess.run(
         [sys.executable, *options, "-c", code], capture_output=True, text=True,
-        timeout=60, env=dict(os.environ, PYTHONPATH=str(PACKAGE.parent)))
+        timeout=PATIENCE_SECONDS, env=dict(os.environ, PYTHONPATH=str(PACKAGE.parent)))
     assert answer.returncode == 0, answer.stderr
     return answer.stdout.splitlines()
 
@@ -313,14 +315,14 @@ for module in (queue, stringprep):
 def test_a_second_thread_waits_until_a_module_has_run():
     """Half of its names are there while the first thread runs it."""
     module = types.ModuleType("uring_loop_half")
-    code = compile(
-        "first = 1; begun.set(); ending.wait(10); second = 2", "half", "exec")
+    code = compile("first = 1; begun.set(); ending.wait(patience); second = 2",
+                   "half", "exec")
     begun, ending, over = (threading.Event() for _ in range(3))
-    vars(module).update(begun=begun, ending=ending)
+    vars(module).update(begun=begun, ending=ending, patience=PATIENCE_SECONDS)
     seen = []
 
     def use():
-        begun.wait(10)
+        begun.wait(PATIENCE_SECONDS)
         seen.append((module.first, vars(module).get("second")))
         over.set()
 

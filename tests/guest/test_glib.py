@@ -10,6 +10,8 @@ import pytest
 
 import uring_loop
 
+from tests.slowness import PATIENCE_SECONDS
+
 from ..parity.framework import finish
 from .toolkits import need
 
@@ -242,7 +244,7 @@ def test_ctrl_c_reaches_a_main_loop_that_sleeps(glib, options, runner, no_leaks)
     asleep = threading.Event()
 
     def interrupt():
-        assert asleep.wait(20)
+        assert asleep.wait(PATIENCE_SECONDS)
         os.kill(os.getpid(), signal.SIGINT)
 
     async def sleep_for_ever():

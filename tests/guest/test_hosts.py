@@ -12,6 +12,8 @@ import pytest
 import uring_loop
 from uring_loop.guest.hosts import AsyncioHost, QtHost, TkHost
 
+from tests.slowness import PATIENCE_SECONDS
+
 from .test_glib import program
 from .toolkits import need, need_program
 
@@ -171,7 +173,7 @@ def test_ctrl_c_ends_the_main_loop(loop, inside):
     turning = threading.Event()
 
     def interrupt():
-        assert turning.wait(20)
+        assert turning.wait(PATIENCE_SECONDS)
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)

@@ -14,6 +14,8 @@ import threading
 
 import pytest
 
+from tests.slowness import PATIENCE_SECONDS
+
 CONNECTIONS = 50
 ROUNDS = 200
 # So many looks at memory, then the processor is given to who has to write there.
@@ -303,7 +305,7 @@ def test_no_threadsafe_call_is_slept_through(loop, host):
     def speak():
         for number in range(2000):
             loop.call_soon_threadsafe(heard.release)
-            if not heard.acquire(timeout=20):
+            if not heard.acquire(timeout=PATIENCE_SECONDS):
                 slept_through.append(number)
                 break
         loop.call_soon_threadsafe(loop.stop)

@@ -17,10 +17,12 @@ import traceback
 
 import uring_loop
 
+from tests.slowness import PATIENCE_SECONDS
+
 from .lacking import KINDS
 from .operations import OPERATIONS
 
-SECONDS = 15
+SECONDS = PATIENCE_SECONDS
 # Longer runs of failures also reach the code that deals with the first.
 RUNS = (1, 4)
 

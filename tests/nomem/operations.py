@@ -8,6 +8,8 @@ import asyncio
 import socket
 import tempfile
 
+from tests.slowness import PATIENCE_SECONDS
+
 from .lacking import run_lacking, turn
 
 DATA = bytes(range(256)) * 20
@@ -39,7 +41,7 @@ class Ends(asyncio.Protocol):
 
 def until(loop, happened):
     async def wait():
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not happened():
                 await asyncio.sleep(0.0005)
 
@@ -53,7 +55,7 @@ def pair(loop):
         loop.run_until_complete(
             loop.create_connection(lambda: ends, *listener.getsockname()))
         far, _ = listener.accept()
-    far.settimeout(5)
+    far.settimeout(PATIENCE_SECONDS)
     return ends, far
 
 

@@ -3,10 +3,12 @@
 import asyncio
 import time
 
+from tests.slowness import PATIENCE_SECONDS
+
 from .endpoints import PEER_SECONDS, Recorder, wired
 
 # A pause after a slow callback is at most a second long.
-ATTEMPT_SECONDS = 10
+ATTEMPT_SECONDS = PATIENCE_SECONDS
 
 
 def there(peer):

@@ -12,10 +12,12 @@ import socket
 import struct
 import tempfile
 
+from tests.slowness import PATIENCE_SECONDS
+
 # "own" is TCP over a socket that the body made and gave to the loop: it belongs to its
 # user, and a loop may not treat it as its own.
 FAMILIES = ("tcp", "unix", "own")
-PEER_SECONDS = 15
+PEER_SECONDS = PATIENCE_SECONDS
 BUFFER_BYTES = 4096
 
 # The kernel keeps up to twice this at each end: a few MiB never fit at once.

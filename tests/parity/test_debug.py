@@ -1,6 +1,7 @@
 """Debug mode: what it refuses, what it warns of, and what it remembers."""
 
 import asyncio
+import contextlib
 import threading
 
 from .framework import parity
@@ -62,7 +63,8 @@ def test_any_thread_may_schedule_while_the_loop_stands_still(loop, trace):
 @parity
 def test_slow_callbacks_are_named(loop, trace):
     loop.set_debug(True)
-    trace("default", loop.slow_callback_duration)
+    with contextlib.closing(type(loop)()) as fresh:
+        trace("default", fresh.slow_callback_duration)
     loop.slow_callback_duration = 0
     loop.call_soon(named_callback, 1, "two")
     run_ready(loop)

@@ -18,8 +18,6 @@ from functools import partial
 
 import pytest
 
-from tests.slowness import SLOWNESS
-
 from .company import (
     ATTEMPT_SECONDS,
     connected,
@@ -35,8 +33,8 @@ from .framework import parity, promise
 # See conftest.py.
 GATHERS_WRITES = True
 
-needs_speed = pytest.mark.skipif(
-    SLOWNESS > 1, reason="callbacks take more than 4 µs where all is so slow")
+needs_speed = pytest.mark.needs_speed(
+    "callbacks take more than 4 µs where all is so slow")
 families = pytest.mark.parametrize("family", ("tcp", "unix"))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from . import loops, rigs
 from .datagram_rigs import DatagramRecorder
-from .endpoints import in_thread, settle
+from .endpoints import PEER_SECONDS, in_thread, settle
 from .framework import finish, parity
 from .test_sock import pair
 
@@ -113,7 +113,7 @@ def test_every_kind_of_connection_moves_between_threads(loop, trace):
         # This comes while no thread runs the loop, and is read by another one.
         everything.far.send(b"between two runs")
         other = run if not number % 2 else lambda coro: in_another_thread(run, coro)
-        trace("left waiting", other(asyncio.wait_for(everything.reading, 10)))
+        trace("left waiting", other(asyncio.wait_for(everything.reading, PEER_SECONDS)))
         turn(everything.talk(number))
     in_another_thread(run, everything.close())
 

@@ -6,7 +6,8 @@ import tempfile
 
 import pytest
 
-from .endpoints import Recorder, in_thread, pattern, read_to_end, settle
+from .endpoints import (
+    PEER_SECONDS, Recorder, in_thread, pattern, read_to_end, settle)
 from .framework import parity
 
 BIG = 1 << 20
@@ -156,7 +157,7 @@ async def test_other_files_that_count_as_pipes(loop, trace, family):
     protocol = Recorder(trace.lane("pipe"))
     if family == "socket":
         near, far = socket.socketpair()
-        far.settimeout(15)
+        far.settimeout(PEER_SECONDS)
         transport, _ = await loop.connect_write_pipe(lambda: protocol, near)
         transport.write(b"through a socket")
         transport.close()

@@ -9,13 +9,13 @@ import threading
 
 import pytest
 
-from tests.slowness import SLOWNESS
+from tests.slowness import PATIENCE_SECONDS
 
 from . import loops
 from .endpoints import in_thread, settle
 from .framework import parity, promise
 
-SECONDS = 60 * SLOWNESS
+SECONDS = PATIENCE_SECONDS
 OURS = [name for name in loops.under_test() if name in loops.OURS]
 CONNECTIONS = 400
 

@@ -5,7 +5,8 @@ import contextlib
 import socket
 import ssl
 
-from .endpoints import KERNEL_BYTES, in_thread, pattern, read_exactly, settle
+from .endpoints import (
+    KERNEL_BYTES, PEER_SECONDS, in_thread, pattern, read_exactly, settle)
 from .framework import parity
 
 BIG = 4 << 20
@@ -17,7 +18,7 @@ def pair(kind=socket.SOCK_STREAM):
     near, far = socket.socketpair(socket.AF_UNIX, kind)
     near.setblocking(False)
     near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
-    far.settimeout(15)
+    far.settimeout(PEER_SECONDS)
     with near, far:
         yield near, far
 

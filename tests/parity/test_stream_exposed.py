@@ -13,7 +13,7 @@ from asyncio import trsock
 
 import pytest
 
-from .endpoints import Recorder, wired
+from .endpoints import PEER_SECONDS, Recorder, wired
 from .framework import promise
 
 # See conftest.py.
@@ -54,7 +54,7 @@ async def habitual(loop, trace):
         transport.write(b"head ")
         transport.write(b"body")
         await asyncio.sleep(0)
-    peer.settimeout(10)
+    peer.settimeout(PEER_SECONDS)
     await asyncio.sleep(0)
     drain(peer, 9 * ITERATIONS)
     return transport, peer, transport.get_extra_info("socket")

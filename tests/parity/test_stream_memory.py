@@ -9,7 +9,7 @@ import socket
 
 import pytest
 
-from .endpoints import KERNEL_BYTES, pattern
+from .endpoints import KERNEL_BYTES, PEER_SECONDS, pattern
 from .framework import open_fds, promise
 
 pytest.importorskip(
@@ -90,13 +90,13 @@ async def connect(loop, owned, protocol):
             far, _ = listener.accept()
             protocol.transport.get_extra_info("socket").setsockopt(
                 socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
-    far.settimeout(10)
+    far.settimeout(PEER_SECONDS)
     far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MUCH)
     return far
 
 
 async def received(protocol, size):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PEER_SECONDS):
         while len(protocol.data) < size and not protocol.losses:
             await asyncio.sleep(0)
 

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from tests.slowness import SLOWNESS
+from tests.slowness import PATIENCE_SECONDS
 
 from . import certificates
 from .endpoints import (
@@ -26,7 +26,7 @@ every_family = pytest.mark.parametrize("family", FAMILIES)
 both_kinds = pytest.mark.parametrize("kind", KINDS)
 
 CLIENT = {"server_hostname": certificates.NAME}
-SECONDS = 10 * SLOWNESS
+SECONDS = PATIENCE_SECONDS
 
 
 @contextlib.asynccontextmanager

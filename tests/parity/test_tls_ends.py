@@ -253,8 +253,8 @@ async def upgrade(loop, protocol, server_side, **options):
 async def test_start_tls_in_both_roles(loop, trace, near_serves):
     near, far = await two_plain(loop, trace)
     await asyncio.gather(
-        upgrade(loop, near, near_serves, ssl_handshake_timeout=10,
-                ssl_shutdown_timeout=10),
+        upgrade(loop, near, near_serves, ssl_handshake_timeout=PEER_SECONDS,
+                ssl_shutdown_timeout=PEER_SECONDS),
         upgrade(loop, far, not near_serves))
     near.transport.write(pattern(300_000))
     far.transport.write(pattern(200_000, 2))

@@ -8,6 +8,7 @@ import ssl
 import pytest
 
 from . import certificates
+from .endpoints import PEER_SECONDS
 from .engines import tls_engine  # noqa: F401 (all tests run with both engines)
 from .framework import promise
 
@@ -135,7 +136,7 @@ async def test_s_server_that_asks_anew(loop, trace, version, files):
             await server.says(b"and on %d\n" % number)
             await server.line(b"to the client %d" % number)
             await asyncio.wait_for(
-                reader.readuntil(b"to the client %d\n" % number), 10)
+                reader.readuntil(b"to the client %d\n" % number), PEER_SECONDS)
         writer.write(b"y" * MUCH + b"end\n")
         await server.says(b"end\n")
         assert server.printed.count(b"y") >= MUCH

@@ -17,7 +17,7 @@ import uring_loop
 from uring_loop.net import libssl, tls_trust
 
 from . import certificates
-from .endpoints import Recorder, settle
+from .endpoints import PEER_SECONDS, Recorder, settle
 from .framework import promise
 from .tls_peer import served
 
@@ -369,5 +369,6 @@ def test_after_chroot_and_without_descriptors(tmp_path):
     """
     answer = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True,
-        timeout=60, cwd=tmp_path, env=dict(os.environ, PYTHONPATH=str(PARENT)))
+        timeout=PEER_SECONDS, cwd=tmp_path,
+        env=dict(os.environ, PYTHONPATH=str(PARENT)))
     assert answer.stdout.startswith("openssl"), answer.stdout + answer.stderr

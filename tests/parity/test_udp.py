@@ -7,7 +7,7 @@ import tempfile
 
 import pytest
 
-from .endpoints import settle
+from .endpoints import PEER_SECONDS, settle
 from .framework import parity, promise
 
 
@@ -274,7 +274,7 @@ async def fill_a_queue(loop, trace, then):
     ) as far:
         path = os.path.join(folder, "server")
         far.bind(path)
-        far.settimeout(15)
+        far.settimeout(PEER_SECONDS)
         transport, protocol = await loop.create_datagram_endpoint(
             lambda: Unresumed(trace.lane("client")), family=socket.AF_UNIX,
             remote_addr=path

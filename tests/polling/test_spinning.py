@@ -11,6 +11,8 @@ import pytest
 
 import uring_loop
 
+from tests.slowness import PATIENCE_SECONDS
+
 from ..parity import loops
 from ..parity.endpoints import as_made_by_the_loop
 from .conftest import learn_to_spin
@@ -160,7 +162,7 @@ def test_a_call_from_another_thread_ends_the_spin_without_its_eventfd(
 
     def speak():
         for _ in range(ROUNDS):
-            assert asked.acquire(timeout=20)
+            assert asked.acquire(timeout=PATIENCE_SECONDS)
             spinner.call_soon_threadsafe(answer)
 
     def answer():
@@ -194,7 +196,7 @@ def test_no_call_is_lost_between_spin_and_sleep(ring_loop, thread, max_ns):
                 # Where in spin or sleep the next call comes differs by this.
                 sum(range(number % 700))
             ring_loop.call_soon_threadsafe(heard.release)
-            if not heard.acquire(timeout=20):
+            if not heard.acquire(timeout=PATIENCE_SECONDS):
                 slept_through.append(number)
                 break
         ring_loop.call_soon_threadsafe(ring_loop.stop)
@@ -246,7 +248,7 @@ def test_new_parameters_end_the_spin_that_goes_on(spinner, thread):
     begun = threading.Event()
 
     def change():
-        assert begun.wait(20)
+        assert begun.wait(PATIENCE_SECONDS)
         spinner.set_poll(max_ns=0)
         spinner.call_soon_threadsafe(spinner.stop)
 

@@ -14,10 +14,12 @@ import time
 
 import pytest
 
+from tests.slowness import PATIENCE_SECONDS
+
 from ..parity import loops
 from .page import RECIPES
 
-SECONDS = 50
+SECONDS = PATIENCE_SECONDS
 # Set by .ci/programs: a program that is not installed is a failure there.
 REQUIRED = "URING_LOOP_PROGRAMS" in os.environ
 

@@ -7,8 +7,6 @@ import pytest
 
 from . import kit
 
-# Ray's own start-up takes half of it.
-pytestmark = pytest.mark.timeout(240)
 # No password, no statistics sent anywhere, and patience where others work as well.
 RAY = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0",
        "RAY_DEDUP_LOGS": "0", "RAY_raylet_start_wait_time_s": "150"}

@@ -303,7 +303,8 @@ TEST(groups_of_buffers)
 	receive_into(1, ends[0], 1);
 	hear(1);
 	printf("%d\n", io_uring_unregister_buf_ring(&ring, 1));
-	printf("%d\n", io_uring_unregister_buf_ring(&ring, 1));
+	/* ENOENT; Linux 6.1 says EINVAL for small numbers. */
+	CHECK(io_uring_unregister_buf_ring(&ring, 1) < 0);
 	put(ends[1], "y");
 	hear(1);
 	printf("%c\n", memory[1][0][0]);

@@ -10,12 +10,11 @@ import time
 
 import pytest
 
-from tests.slowness import SLOWNESS
+from tests.slowness import DEADLINE_SECONDS
 
 from .conftest import ENTER_LIMIT_NS
 
 FOREVER = -1
-DEADLINE_SECONDS = 240 * SLOWNESS
 
 # Not the method that needs SIGALRM, which is ours here, and its handler run in time.
 pytestmark = pytest.mark.timeout(DEADLINE_SECONDS, method="thread")

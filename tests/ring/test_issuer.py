@@ -13,14 +13,14 @@ import threading
 
 import pytest
 
-from tests.slowness import SLOWNESS
+from tests.slowness import PATIENCE_SECONDS
 
 from .conftest import ENTER_LIMIT_NS
 from .test_process import in_thread
 
 pytestmark = pytest.mark.io_uring_only("a ring's issuer is the kernel's notion")
 
-SECONDS = 60 * SLOWNESS
+SECONDS = PATIENCE_SECONDS
 FLAGS = {
     "defer": {"taskrun": "defer"},
     "coop": {"taskrun": "coop"},
@@ -235,10 +235,10 @@ def test_what_a_gone_thread_asked_for_is_cancelled_by_its_event(
     ring, requests, make_events = orphaned
     make_events()
     if kind == "defer":
-        # Task work of a thread that is gone is for nobody: nothing is ever posted, but
-        # for one answer on Linux 6.1.
+        # Task work of a thread that is gone is for nobody. Linux 6.1 posts some answers
+        # all the same; how many depends on when a worker ended.
         assert ops.raw_enter(ring, False, True) == -errno.EEXIST
-        assert ring.completions_count <= 1
+        assert ring.completions_count == 0 or "NO_SQARRAY" in ring.refused
     else:
         while any(r.in_flight for r in requests.values()):
             assert select.select([ring.fileno()], [], [], SECONDS)[0]

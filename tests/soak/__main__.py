@@ -6,6 +6,7 @@ matplotlib.
 """
 
 import argparse
+import importlib.util
 import json
 import statistics
 import subprocess
@@ -23,6 +24,8 @@ def main():
     parser.add_argument("--drivers", default=",".join(DRIVERS))
     parser.add_argument("--chart", help="where to write a chart, for instance soak.svg")
     options = parser.parse_args()
+    if options.chart and importlib.util.find_spec("matplotlib") is None:
+        sys.exit("the chart needs matplotlib")  # told now, not in an hour
     drivers = options.drivers.split(",")
     # A thread for each: a full pipe would stop the load.
     with ThreadPoolExecutor(len(drivers)) as pool:

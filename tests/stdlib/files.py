@@ -13,12 +13,13 @@ BACKENDS = ("io_uring", "epoll")
 # The t of an entry limits it to a Python without a GIL.
 VERSIONS = ("3.11", "3.12", "3.13", "3.14", "3.14t", "3.15", "3.15t")
 
-# A single test that takes longer than this hangs: the slowest needs 3 s.
-TEST_LIMIT_SECONDS = 60
+# A single test that takes longer than this hangs: the slowest needs 3 s, on a busy
+# machine minutes.
+TEST_LIMIT_SECONDS = 300
 # What the allow-list knows to hang need not be waited for as long.
 HANG_LIMIT_SECONDS = 3
 # The slowest file needs 30 s.
-FILE_LIMIT_SECONDS = 300
+FILE_LIMIT_SECONDS = 1500
 
 CURE = (
     "this Python has no test.test_asyncio. Debian: apt-get install "

@@ -1,7 +1,7 @@
 """Run a piece of Python in a process of its own: for what would harm the tests.
 
 The child gets the name of the loop under test in PARITY_LOOPS and makes its loop by
-`new_loop`, so that one piece serves every backend.
+`new_loop`, so that one piece serves every backend. PATIENCE_SECONDS is there as well.
 """
 
 import os
@@ -9,14 +9,15 @@ import subprocess
 import sys
 import textwrap
 
-from tests.slowness import SLOWNESS
+from tests.slowness import PATIENCE_SECONDS
 
 from ..parity import loops
 
-SECONDS = 90 * SLOWNESS
+SECONDS = 2 * PATIENCE_SECONDS
 
 PRELUDE = """\
 import asyncio, os, signal, socket, sys
+PATIENCE_SECONDS = {patience}
 def new_loop():
     name = {name!r}
     if name == "stock":
@@ -33,7 +34,8 @@ def start(code, loop_name="auto", **environment):
     """Start the child; the caller waits for it with `finish`."""
     if loop_name == "io_uring":
         loops.skip_where_io_uring_is_refused()
-    program = PRELUDE.format(name=loop_name) + textwrap.dedent(code)
+    prelude = PRELUDE.format(name=loop_name, patience=PATIENCE_SECONDS)
+    program = prelude + textwrap.dedent(code)
     return subprocess.Popen(
         [sys.executable, "-X", "faulthandler", "-c", program],
         stdout=subprocess.PIPE,

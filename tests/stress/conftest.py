@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+from tests.slowness import PATIENCE_SECONDS
+
 from ..parity import loops
 from ..parity.framework import finish, open_fds
 
@@ -25,7 +27,7 @@ def loop(request):
 def run(loop):
     """Run a coroutine on the loop, bounded: a stress test that hangs has failed."""
 
-    def run(coroutine, seconds=30):
+    def run(coroutine, seconds=2 * PATIENCE_SECONDS):
         return loop.run_until_complete(asyncio.wait_for(coroutine, seconds))
 
     return run

@@ -4,6 +4,8 @@ import asyncio
 import random
 import threading
 
+from tests.slowness import PATIENCE_SECONDS
+
 THREADS = 8
 CALLS = 100_000
 TIMERS = 10_000
@@ -38,7 +40,7 @@ def test_a_sleeping_loop_hears_every_call(loop, run):
         def speak():
             for _ in range(rounds):
                 loop.call_soon_threadsafe(heard.release)
-                assert heard.acquire(timeout=10), "the loop slept through a call"
+                assert heard.acquire(timeout=PATIENCE_SECONDS), "slept through a call"
 
         await asyncio.to_thread(speak)
 

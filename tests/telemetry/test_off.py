@@ -7,10 +7,12 @@ That the scheduler's hot paths take no more instructions for it is compared by
 import subprocess
 import sys
 
+from tests.slowness import PATIENCE_SECONDS
+
 
 def run(code):
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True,
-                            text=True, timeout=60)
+                            text=True, timeout=PATIENCE_SECONDS)
     assert answer.returncode == 0, answer.stderr
     return answer.stdout.split()
 

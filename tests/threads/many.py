@@ -15,6 +15,8 @@ import time
 
 import uring_loop
 
+from tests.slowness import PATIENCE_SECONDS
+
 THREADS, TIMES = 200, 50
 
 
@@ -39,7 +41,7 @@ def turn(options):
     for thread in threads:
         thread.stop()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE_SECONDS)
     return kinds.count("io_uring"), kinds.count("epoll")
 
 

@@ -8,9 +8,9 @@ import pytest
 import uring_loop
 from uring_loop import IOThread
 
-from tests.slowness import SLOWNESS
+from tests.slowness import PATIENCE_SECONDS
 
-SECONDS = 60 * SLOWNESS
+SECONDS = PATIENCE_SECONDS
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ import pytest
 
 from uring_loop import IOThreadGroup
 
-from tests.slowness import SLOWNESS
+from tests.slowness import PATIENCE_SECONDS
 
 from ..parity.certificates import NAME, client_context, server_context
 from .conftest import chosen
 
-SECONDS = 60 * SLOWNESS
+SECONDS = PATIENCE_SECONDS
 CONNECTIONS = 24
 
 

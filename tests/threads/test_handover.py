@@ -16,6 +16,8 @@ import pytest
 
 import uring_loop
 
+from tests.slowness import PATIENCE_SECONDS
+
 from ..parity.endpoints import as_made_by_the_loop
 
 COUNT = 5
@@ -268,7 +270,7 @@ def test_a_callback_of_the_handover_ends_other_connections(loop, connected):
 
     receivers = [connected(then=end_all if n == 2 else None) for n in range(COUNT)]
     for receiver in receivers:
-        receiver.peer.settimeout(10)
+        receiver.peer.settimeout(PATIENCE_SECONDS)
     leave_unread(loop, *[lambda r=r: r.peer.send(b"x") for r in receivers])
     in_thread(run, loop)
     assert [len(r.heard) for r in receivers] == [1, 1, 1, 0, 0]

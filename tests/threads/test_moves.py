@@ -15,6 +15,8 @@ import pytest
 
 import uring_loop
 
+from tests.slowness import PATIENCE_SECONDS
+
 SQ_ENTRIES = 8
 MANY = 50       # several times what the queue holds
 
@@ -154,7 +156,7 @@ def test_the_peer_hears_of_the_end_once_the_loop_runs_again(loop, pairs):
     in_thread(withdraw)
     run_once(loop)
     for _, theirs in pairs:
-        theirs.settimeout(10)
+        theirs.settimeout(PATIENCE_SECONDS)
         assert theirs.recv(1) == b""
 
 

@@ -10,12 +10,12 @@ import pytest
 import uring_loop
 from uring_loop import _compat
 
-from tests.slowness import SLOWNESS
+from tests.slowness import PATIENCE_SECONDS
 
 from ..parity.loops import skip_where_io_uring_is_refused
 
 THREADS = 10
-SECONDS = 60 * SLOWNESS
+SECONDS = PATIENCE_SECONDS
 
 pytestmark = pytest.mark.skipif(
     not _compat.HAS_POLICIES, reason="asyncio has no policies from 3.16 on")

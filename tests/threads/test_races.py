@@ -17,6 +17,8 @@ import pytest
 
 import uring_loop
 
+from tests.slowness import PATIENCE_SECONDS
+
 ROUNDS = 60
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
@@ -119,7 +121,7 @@ def test_no_wake_up_is_lost_among_spins_and_sleeps(thread):
     comes."""
     def call():
         for _ in range(300):
-            assert thread.submit(sum, [1, 2]).result(timeout=30) == 3
+            assert thread.submit(sum, [1, 2]).result(timeout=PATIENCE_SECONDS) == 3
 
     thread.loop.set_poll(max_ns=20_000)
     at_the_same_time(call, call, repeated(poll_briefly, thread))

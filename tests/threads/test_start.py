@@ -14,12 +14,12 @@ import pytest
 from uring_loop import IOThread, IOThreadGroup
 from uring_loop.threads.iothread import IOThread as Original
 
-from tests.slowness import SLOWNESS
+from tests.slowness import PATIENCE_SECONDS
 
 from ..parity import loops
 
 PACKAGE = os.path.dirname(sys.modules["uring_loop"].__file__) + os.sep
-SECONDS = 60 * SLOWNESS
+SECONDS = PATIENCE_SECONDS
 
 
 class Injected(Exception):

@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+from tests.slowness import PATIENCE_SECONDS
+
 from ..parity import loops
 from ..parity.framework import finish
 from . import kit
@@ -20,9 +22,9 @@ def loop(request):
 
 @pytest.fixture
 def run(loop):
-    """Run a coroutine on the loop for at most 20 seconds."""
+    """Run a coroutine on the loop for at most PATIENCE_SECONDS."""
 
-    def run(coroutine, seconds=20):
+    def run(coroutine, seconds=PATIENCE_SECONDS):
         return loop.run_until_complete(asyncio.wait_for(coroutine, seconds))
 
     return run

@@ -4,10 +4,13 @@
 kind in the process and returns nothing. `attempt_all` tells how each has ended.
 """
 
+from tests.slowness import PATIENCE_SECONDS
+
 SOURCE = '''
 import asyncio, asyncio.subprocess, errno, os, pathlib, socket, ssl, sys
 import encodings.idna   # of host names: Python looks codecs up when it needs them
 
+os.chdir({folder!r})    # for the files that it makes
 OURS = {loop_name!r} != "stock"
 if OURS:
     import uring_loop
@@ -183,7 +186,7 @@ async def attempt(loop, action, seconds):
         return "<-".join(chain)
     return "ok"
 
-async def attempt_all(loop, seconds=10):
+async def attempt_all(loop, seconds={patience}):
     return [(action.__name__, await attempt(loop, action, seconds))
             for action in ACTIONS]
 
@@ -205,8 +208,9 @@ def source(loop_name, folder):
     issued = certificates.authority().issue_cert(certificates.NAME)
     issued.private_key_and_cert_chain_pem.write_to_path(str(certificate))
     certificates.authority().cert_pem.write_to_path(str(authority))
-    return SOURCE.format(loop_name=loop_name, certificate=str(certificate),
-                         authority=str(authority))
+    return SOURCE.format(loop_name=loop_name, folder=str(folder),
+                         certificate=str(certificate), authority=str(authority),
+                         patience=PATIENCE_SECONDS)
 
 
 def results(words):

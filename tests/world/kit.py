@@ -8,6 +8,8 @@ import struct
 
 import pytest
 
+from tests.slowness import PATIENCE_SECONDS
+
 from ..parity import loops
 
 STOCK = loops.STOCK
@@ -20,7 +22,7 @@ our_names = pytest.mark.parametrize("loop_name", OURS)
 # For promises that asyncio does not make: leaves out the fixture's stock loop.
 ours_only = pytest.mark.parametrize("loop", OURS, indirect=True)
 
-PEER_SECONDS = 10
+PEER_SECONDS = PATIENCE_SECONDS
 QUIET_SECONDS = 0.3
 # A loop that sleeps makes a handful of iterations in that time, one that spins 10,000.
 QUIET_ITERATIONS = 50

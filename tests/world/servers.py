@@ -9,8 +9,10 @@ import subprocess
 import sys
 import threading
 
-# A server starts several Pythons, and the machine may be busy.
-SECONDS = 100
+from tests.slowness import PATIENCE_SECONDS
+
+# A server starts several Pythons.
+SECONDS = 2 * PATIENCE_SECONDS
 
 # The application: who serves, on which backend, and an echo. It needs no framework.
 APPLICATION = """

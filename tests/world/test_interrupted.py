@@ -13,6 +13,8 @@ import threading
 
 import pytest
 
+from tests.slowness import PATIENCE_SECONDS
+
 from . import kit
 
 SENT = random.Random(1).randbytes(300_000)
@@ -92,7 +94,7 @@ def until(loop, condition, errors):
 
     while not condition():
         try:
-            loop.run_until_complete(asyncio.wait_for(waits(), 15))
+            loop.run_until_complete(asyncio.wait_for(waits(), PATIENCE_SECONDS))
         except errors:
             continue
 

@@ -29,7 +29,7 @@ class Recorder(asyncio.Protocol):
 
 def connect(act=lambda protocol: None):
     near, far = socket.socketpair()
-    far.settimeout(10)
+    far.settimeout(PATIENCE_SECONDS)
     _, protocol = loop.run_until_complete(
         loop.create_connection(lambda: Recorder(act), sock=near))
     loop.run_until_complete(asyncio.sleep(0))
@@ -46,7 +46,8 @@ def stop_with(act):
 def moved(main):
     def run():
         try:
-            results.append(loop.run_until_complete(asyncio.wait_for(main(), 10)))
+            results.append(loop.run_until_complete(
+                asyncio.wait_for(main(), PATIENCE_SECONDS)))
         except BaseException as error:
             results.append(error)
     results = []

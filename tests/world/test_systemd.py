@@ -6,6 +6,8 @@ import subprocess
 
 import pytest
 
+from tests.slowness import PATIENCE_SECONDS
+
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "systemd.md"
 IO_URING = {"io_uring_setup", "io_uring_enter", "io_uring_register"}
 
@@ -13,7 +15,8 @@ IO_URING = {"io_uring_setup", "io_uring_enter", "io_uring_register"}
 def calls(name):
     """Names in a set, those of the sets that it includes as well."""
     shown = subprocess.run(["systemd-analyze", "syscall-filter", name], text=True,
-                           check=True, capture_output=True, timeout=40).stdout
+                           check=True, capture_output=True,
+                           timeout=PATIENCE_SECONDS).stdout
     found = {line.strip() for line in shown.splitlines() if line.startswith("    ")}
     return found | {call for inner in found if inner.startswith("@")
                     for call in calls(inner)}

@@ -14,7 +14,7 @@ import pytest
 from . import kit
 from .kit import MUCH, PAIRS, every_pair
 
-SYN_SENT = "02"
+SYN_SENT, LISTEN = "02", "0A"
 
 
 async def closed_while_waiting(sock, coroutine):
@@ -89,33 +89,40 @@ def test_close_while_sock_accept_waits(run, loop):
     run(main())
 
 
+def tcp_sockets():
+    with open("/proc/net/tcp") as file:
+        return [line.split() for line in file]
+
+
 def connecting_to(port):
     """How many sockets of this machine are in the middle of connecting to the port."""
-    with open("/proc/net/tcp") as file:
-        lines = [line.split() for line in file]
     return sum(line[2].endswith(f":{port:04X}") and line[3] == SYN_SENT
-               for line in lines)
+               for line in tcp_sockets())
+
+
+def in_backlog(port):
+    """How many connections wait to be accepted there."""
+    return sum(int(line[4].partition(":")[2], 16) for line in tcp_sockets()
+               if line[1].endswith(f":{port:04X}") and line[3] == LISTEN)
 
 
 def test_close_while_sock_connect_waits(run, loop):
     async def main():
         with socket.create_server(("127.0.0.1", 0), backlog=1) as listener:
             address = listener.getsockname()
-            fillers = []
-            while not connecting_to(address[1]):    # until the backlog is full
-                filler = socket.socket()
-                filler.setblocking(False)
-                filler.connect_ex(address)
-                fillers.append(filler)
-            before = connecting_to(address[1])
+            # One more than the backlog fits; the kernel hears of the last step later.
+            fillers = [socket.create_connection(address, kit.PEER_SECONDS)
+                       for _ in range(2)]
+            while in_backlog(address[1]) < len(fillers):
+                await asyncio.sleep(0.001)
             sock = socket.socket()
             sock.setblocking(False)
             waiting = asyncio.ensure_future(loop.sock_connect(sock, address))
             await kit.turns()
-            assert connecting_to(address[1]) == before + 1
+            assert connecting_to(address[1]) == 1
             sock.close()
             await kit.turns()
-            assert connecting_to(address[1]) == before
+            assert connecting_to(address[1]) == 0
             for filler in fillers:
                 filler.close()
         await waiter_is_treated_as_by_asyncio(waiting)
