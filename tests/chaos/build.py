@@ -3,7 +3,6 @@
 chaos      with the chaos driver (uring_chaos.h)
 sanitized  the same, with AddressSanitizer and UndefinedBehaviorSanitizer
 checked    the same, with Cython's own checks
-raced      without the chaos driver, with ThreadSanitizer: see .ci/races
 """
 
 import os
@@ -17,13 +16,10 @@ CHAOS = {"URING_LOOP_BUILD_CHAOS": "1"}
 # A null pointer with the size 0 is what an empty bytes-like object may have.
 SANITIZE = ("-g -fno-omit-frame-pointer -fsanitize=address,undefined "
             "-fno-sanitize-recover=undefined")
-# -Wno-tsan: it does not see fences, and says so. What they order are atomics here.
-RACED = "-g -fno-omit-frame-pointer -fsanitize=thread -Wno-tsan"
 VARIANTS = {
     "chaos": CHAOS,
     "sanitized": {**CHAOS, "CFLAGS": SANITIZE, "LDFLAGS": SANITIZE},
     "checked": {**CHAOS, "URING_LOOP_BUILD_CHECKS": "1"},
-    "raced": {"CFLAGS": RACED, "LDFLAGS": RACED},
 }
 COPIED = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "include",
           "uring_loop", "tests")
