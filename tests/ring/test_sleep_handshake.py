@@ -15,7 +15,8 @@ from .test_epoll_driver import CC, STRICT
 # gcc warns that it does not know fences: the queue of the test does not rely on them.
 TSAN = "-fsanitize=thread", "-Wno-tsan"
 # Without random addresses: some versions of the sanitizer refuse those of new kernels.
-FIXED_ADDRESSES = "setarch", "-R"
+# Without another sanitizer, which .ci/sanitize preloads.
+FIXED_ADDRESSES = "env", "-u", "LD_PRELOAD", "setarch", "-R"
 
 
 @pytest.mark.parametrize("sanitizer, prefix", [
