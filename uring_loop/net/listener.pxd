@@ -39,6 +39,7 @@ cdef class Listener(Waiter):
     cdef int make_task(self, int fd, const RawName *peer, shared) except -1
     cdef int make_transport(
         self, StreamTransport transport, int fd, const RawName *peer, shared) except -1
+    cdef bint has_other_work(self) except -1
     cdef Py_ssize_t accept_some(self) except -1
     cdef int detect_sharing(self, Py_ssize_t count) except -1
     cdef int presume_sharing(self) except -1

@@ -30,9 +30,10 @@ from uring_loop._compat import context_option
 from uring_loop.driver.capi cimport PyContext_Copy, PyContext_Enter, PyContext_Exit
 from uring_loop.driver.libc cimport POLLIN, close_fd, poll, pollfd
 from uring_loop.driver.ring cimport os_error
+from uring_loop.driver.uapi cimport io_uring_cq_ready
 from uring_loop.net.address cimport RawName, accept_named, read_name
 from uring_loop.net.stream cimport StreamTransport
-from uring_loop.scheduler.loop_core cimport LoopCore, has_other_work
+from uring_loop.scheduler.loop_core cimport LoopCore
 from uring_loop.scheduler.watch cimport Waiter
 from uring_loop.scheduler.watches cimport WatchSet
 
@@ -176,7 +177,7 @@ cdef class Listener(Waiter):
     cdef Py_ssize_t accept_some(self) except -1:
         """Accept waiting connections, at most as many as asyncio does at a time. The
         next iteration reports the rest. Returns their number."""
-        cdef Py_ssize_t most = BUSY_BATCH if has_other_work(self.loop) else self.backlog
+        cdef Py_ssize_t most = BUSY_BATCH if self.has_other_work() else self.backlog
         cdef Py_ssize_t count = 0
         cdef int fd
         cdef RawName peer
@@ -199,6 +200,11 @@ cdef class Listener(Waiter):
             self.loop.accepts_count += 1
             self.accepted(fd, &peer)
         return count
+
+    cdef bint has_other_work(self) except -1:
+        """Has the loop work besides these connections?"""
+        return (self.loop.ready or self.loop.due
+                or io_uring_cq_ready(&self.loop.ring.ring) > 0)
 
     cdef int accepted(self, int fd, const RawName *peer) except -1:
         # Each connection has a context of its own, as on asyncio, which makes a task

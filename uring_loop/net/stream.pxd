@@ -36,7 +36,6 @@ cdef class StreamTransport(StreamWriter):
     cdef int put_back(self, const char *data, Py_ssize_t size) except -1
     cdef bint borrow_buffer(self, Py_buffer *view) except -1
     cdef int tell_updated(self, const char *data, Py_ssize_t size) except -1
-    cdef ssize_t read_once(self) except? -1
     cdef ssize_t read_bulk(self) except? -1
     cdef ssize_t read_direct(self, char *memory) except? -1
     cdef ssize_t read_bulk_buffered(self) except? -1

@@ -43,7 +43,7 @@ from uring_loop.driver.uapi cimport (
 from uring_loop.net.stream_writer cimport StreamWriter
 from uring_loop.net.tls cimport SSLCore
 from uring_loop.net.transport cimport Transport, get_writable
-from uring_loop.scheduler.loop_core cimport BULK_BYTES, LoopCore, has_other_work
+from uring_loop.scheduler.loop_core cimport BULK_BYTES, LoopCore
 
 logger = selector_events.logger
 cdef object BufferedProtocol = protocols.BufferedProtocol
@@ -61,8 +61,6 @@ cdef enum:
 cdef int FULL_READS = 2
 cdef int SHORT_READS = 16
 cdef int SHORT_BYTES = 8192
-# The most reads of BULK_BYTES per report.
-cdef int BULK_READS_MOST = 4
 # Reads from this size on are worth a guess at the next one's.
 cdef int DIRECT_BYTES = 32768
 
@@ -431,27 +429,12 @@ cdef class StreamTransport(StreamWriter):
     # ---- reading in bulk
 
     cdef int readable(self) except -1:
-        """Read what there is: once, or a few times while reads are full and nothing
-        else is to be done."""
-        cdef ssize_t size
-        for _ in range(BULK_READS_MOST):
-            if not self.wants_data():
-                return 0
-            if self.broken:
-                return self.fail_again()
-            size = self.read_once()
-            if size > 0:
-                self.loop.received_bytes += size
-                self.note_short(size)
-            elif size != -EAGAIN and size != -EINTR:
-                self.ended(<int>size)
-            if size < BULK_BYTES or has_other_work(self.loop):
-                return 0
-        return 0
-
-    cdef ssize_t read_once(self) except? -1:
-        """One recv(2) of as much as there is; -errno if there was nothing."""
+        """One recv(2) of as much as there is."""
         cdef ssize_t size = -EAGAIN
+        if not self.wants_data():
+            return 0
+        if self.broken:
+            return self.fail_again()
         try:
             if self.buffered:
                 size = self.read_bulk_buffered()
@@ -461,7 +444,12 @@ cdef class StreamTransport(StreamWriter):
             # No `return` here: Cython's would crash if there was no memory for the
             # traceback.
             self.fail(exc, READ_ERROR)
-        return size
+        if size > 0:
+            self.loop.received_bytes += size
+            self.note_short(size)
+        elif size != -EAGAIN and size != -EINTR:
+            self.ended(<int>size)
+        return 0
 
     cdef ssize_t read_bulk(self) except? -1:
         """-errno if there was nothing. Into one buffer that stays in the cache."""

@@ -1,7 +1,6 @@
 from uring_loop.driver.buffer_pool cimport BufferPool
 from uring_loop.driver.handover cimport Handover
 from uring_loop.driver.ring cimport Operation, Ring
-from uring_loop.driver.uapi cimport io_uring_cq_ready
 from uring_loop.scheduler.busy_poll cimport AdaptivePoll
 from uring_loop.scheduler.callback_watch cimport CallbackWatch
 from uring_loop.scheduler.handles cimport Handle, TimerHandle
@@ -110,11 +109,6 @@ cdef class LoopCore(LoopThread):
     cdef int pool_failed(self, exc) except -1
     cdef char *bulk_memory(self) except NULL
     cdef object shared_buffer(self)
-
-
-cdef inline bint has_other_work(LoopCore loop) except -1:
-    """Has the loop something to run besides the operation that it is in?"""
-    return (loop.ready or loop.due or io_uring_cq_ready(&loop.ring.ring) > 0)
 
 
 cdef enum:
