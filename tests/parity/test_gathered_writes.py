@@ -34,7 +34,7 @@ from .framework import parity, promise
 GATHERS_WRITES = True
 
 needs_speed = pytest.mark.needs_speed(
-    "callbacks take more than 4 µs where all is so slow")
+    "callbacks take more than 2.5 µs where all is so slow")
 families = pytest.mark.parametrize("family", ("tcp", "unix"))
 
 

@@ -29,7 +29,7 @@ cdef enum:
     SLOW_NS = 4_000_000
     MEASURED_WRITERS = 4
     # From one write to the next, on average over at least so many writers.
-    QUICK_NS = 4_000
+    QUICK_NS = 2_500
     QUICK_WRITERS = 4
     # After so many quick iterations in a row ...
     QUICK_AFTER = 16
