@@ -118,9 +118,9 @@ async def create_connection(
     except BaseException:
         sock.close()
         raise
-    # Copied first: what the factory sets is not seen by the protocol, as on asyncio.
     transport = StreamTransport.__new__(StreamTransport)
     if CONTEXT_PER_CONNECTION:
+        # Copied first: the protocol does not see what the factory sets, as on asyncio.
         transport.own_context = PyContext_CopyCurrent()
     protocol = protocol_factory()
     waiter = self.create_future()
